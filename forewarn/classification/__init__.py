@@ -1,0 +1,1 @@
+"""Failure models: the probability that a signal reaches its limit within each horizon."""

@@ -1,0 +1,1 @@
+"""Configuration: read once from environment and .env, then passed on."""

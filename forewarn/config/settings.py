@@ -1,0 +1,63 @@
+"""Settings of every process, from `FOREWARN_*` environment variables and `.env`."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a process needs to know; `.env.example` documents each variable.
+
+    Precedence: environment, then `.env`, then the defaults below.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FOREWARN_", env_file=".env", extra="ignore")
+
+    home: Path = Field(Path(".forewarn"), description="Folder of all local state.")
+    bind_host: str = Field("127.0.0.1", description="Address that servers listen on.")
+
+    kafka_bootstrap: str = Field(
+        "127.0.0.1:9092", description="Kafka-protocol broker (Redpanda, Kafka, Tansu)."
+    )
+    kafka_partitions: int = Field(4, ge=1, description="Partitions of each topic that is created.")
+    postgres_url: SecretStr = Field(
+        SecretStr("postgresql://forewarn@127.0.0.1:5432/forewarn"),
+        description="PostgreSQL address (libpq URL).",
+    )
+
+    gateway_port: int = Field(4318, description="Telemetry over HTTP.")
+    gateway_token: SecretStr | None = Field(
+        None, description="Bearer token that senders must show; none: loopback only."
+    )
+    gateway_max_body_bytes: int = Field(16 * 2**20, description="Largest request body, after decompression.")
+    predictor_port: int = Field(3000, description="Predictor over HTTP.")
+    dashboard_port: int = Field(5006, description="Dashboard.")
+    dagster_port: int = Field(3070, description="Dagster's web server.")
+
+    step_seconds: float = Field(
+        60.0, gt=0, description="Width of a window cell: samples are averaged over it."
+    )
+    step_seconds_by_namespace: dict[str, float] = Field(
+        default_factory=dict, description="Other cell widths, by service.namespace."
+    )
+    lateness_seconds: float = Field(120.0, ge=0, description="How late a sample may come and still count.")
+    score_every_steps: int = Field(1, ge=1, description="Score once in so many cells.")
+
+    smtp_host: str | None = Field(None, description="SMTP server for alerts; none: no e-mail.")
+    smtp_port: int = 25
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_starttls: bool = False
+    mail_from: str = "forewarn@localhost"
+    mail_to: str = "oncall@localhost"
+    public_url: str = Field(
+        "http://127.0.0.1:5006", description="Where people reach the dashboard, for links."
+    )
+
+    log_level: str = "INFO"
+    log_format: str = Field("console", pattern="^(console|json)$")
+
+    def step_of(self, namespace: str) -> float:
+        """Cell width in seconds for a namespace."""
+        return self.step_seconds_by_namespace.get(namespace, self.step_seconds)

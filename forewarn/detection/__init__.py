@@ -1,0 +1,1 @@
+"""Anomaly detectors: higher scores are worse."""

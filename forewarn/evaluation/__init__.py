@@ -1,0 +1,1 @@
+"""How good predictions were: labels, outcomes, metrics, backtests."""

@@ -1,0 +1,1 @@
+"""Windows of signals and the features computed from them."""

@@ -1,0 +1,1 @@
+"""Forecasts of signals and the time at which they reach their limit."""

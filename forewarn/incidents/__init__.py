@@ -1,0 +1,1 @@
+"""Incidents: correlated risks become one page."""

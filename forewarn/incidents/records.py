@@ -1,0 +1,48 @@
+"""An incident: what a person is told about, made of correlated risks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from forewarn.risk.records import SCHEMA_VERSION, Action, Driver, TimeToFailure
+
+STATES = ("predicted", "firing", "resolved", "averted", "expired", "withdrawn")
+SEVERITIES = ("info", "warning", "critical")
+OUTCOMES = ("hit", "late", "miss", "averted", "expired", "dismissed")
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The current view of an incident; each change is another record with a higher `version`."""
+
+    incident_id: str
+    version: int
+    state: str
+    severity: str
+    title: str
+    entity: str  # the likely cause
+    signal: str
+    mode: str
+    episodes: list[str]  # risk episodes that belong to it, the cause's first
+    opened_at: datetime  # event time
+    updated_at: datetime
+    time_to_failure: TimeToFailure | None
+    failed_at: datetime | None
+    drivers: list[Driver]
+    actions: list[Action]
+    summary: str  # the one sentence a user must be able to trust
+    schema_version: int = SCHEMA_VERSION
+
+
+_decoder = msgspec.json.Decoder(Incident)
+
+
+def encode_incident(incident: Incident) -> bytes:
+    """JSON of an incident."""
+    return msgspec.json.encode(incident)
+
+
+def decode_incident(payload: bytes) -> Incident:
+    """Raises msgspec.ValidationError with the path of what is wrong."""
+    return _decoder.decode(payload)

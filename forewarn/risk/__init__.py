@@ -1,0 +1,1 @@
+"""Risks: one prediction with its time, its reasons and its advice."""

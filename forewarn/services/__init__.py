@@ -1,0 +1,1 @@
+"""Processes: gateway, archiver, alerter, collector and the embedded stack."""

@@ -1,0 +1,1 @@
+"""A small shop that makes telemetry and fails on request."""

@@ -1,0 +1,1 @@
+"""Stores: PostgreSQL, each with an in-memory twin that passes the same tests."""

@@ -1,0 +1,229 @@
+-- Tables of Forewarn. Every statement may run again. Times are event times unless a column says otherwise.
+
+create table if not exists metric_series (
+    series_id   bigint generated always as identity primary key,
+    entity      text not null,
+    name        text not null,              -- Series.name: signal{key=value}
+    signal      text not null,
+    attributes  jsonb not null default '{}',
+    kind        text not null,              -- gauge, cumulative, delta
+    unit        text not null default '',
+    unique (entity, name)
+);
+
+create table if not exists metric_samples (  -- a hypertable where TimescaleDB is, else one partition a day
+    series_id   bigint not null,
+    time        timestamptz not null,
+    value       double precision not null
+) partition by range (time);
+
+create table if not exists log_records (
+    time        timestamptz not null,
+    entity      text not null,
+    severity    text not null,
+    body        text not null,
+    attributes  jsonb not null default '{}'
+);
+create index if not exists log_records_entity_time on log_records (entity, time);
+create index if not exists log_records_time on log_records using brin (time);
+
+create table if not exists spans (
+    time             timestamptz not null,   -- start
+    trace_id         bytea not null,
+    span_id          bytea not null,
+    parent_span_id   bytea,
+    entity           text not null,
+    operation        text not null,
+    duration_seconds double precision not null,
+    error            boolean not null
+);
+create index if not exists spans_entity_time on spans (entity, time);
+create index if not exists spans_time on spans using brin (time);
+
+create table if not exists service_edges (   -- who calls whom
+    client     text not null,
+    server     text not null,
+    calls      bigint not null default 0,
+    errors     bigint not null default 0,
+    last_seen  timestamptz not null,
+    primary key (client, server)
+);
+
+create table if not exists activity_events (
+    time     timestamptz not null,
+    service  text not null,
+    action   text not null,
+    user_hash text,
+    count    integer not null default 1
+);
+create index if not exists activity_events_time on activity_events using brin (time);
+
+create table if not exists consumer_offsets ( -- stored with what was consumed, in one transaction
+    consumer_group text not null,
+    topic          text not null,
+    partition      integer not null,
+    next_offset    bigint not null,
+    primary key (consumer_group, topic, partition)
+);
+
+create table if not exists risks (           -- the ledger: append only
+    risk_id       uuid primary key,
+    episode       uuid not null,
+    revision      integer not null,
+    state         text not null,
+    entity        text not null,
+    signal        text not null,
+    mode          text not null,
+    predicted_at  timestamptz not null,
+    expires_at    timestamptz not null,
+    probability   double precision not null,
+    p10_seconds   double precision,
+    p50_seconds   double precision,
+    p90_seconds   double precision,
+    model_version text not null,
+    payload       jsonb not null,            -- the whole Risk
+    recorded_at   timestamptz not null default now()
+);
+create index if not exists risks_episode on risks (episode, revision);
+create index if not exists risks_entity on risks (entity, predicted_at);
+create index if not exists risks_expiry on risks (expires_at);
+
+create table if not exists failures (        -- what really happened, seen in the telemetry
+    entity       text not null,
+    signal       text not null,
+    mode         text not null,
+    failed_at    timestamptz not null,
+    recovered_at timestamptz,
+    value        double precision not null,
+    limit_value  double precision not null,
+    predicted    boolean not null,           -- false: a miss
+    primary key (entity, signal, failed_at)
+);
+
+create table if not exists outcomes (        -- one for each prediction, once its horizon has passed or it failed
+    risk_id       uuid primary key references risks,
+    episode       uuid not null,
+    outcome       text not null,             -- hit, late, averted, expired, dismissed
+    resolved_at   timestamptz not null,
+    failed_at     timestamptz,
+    lead_seconds  double precision,          -- failed_at - predicted_at
+    error_seconds double precision,          -- predicted median - lead
+    inside_80     boolean                    -- was the failure inside the 80 % interval
+);
+create index if not exists outcomes_episode on outcomes (episode);
+
+create table if not exists incidents (       -- the latest version of each
+    incident_id uuid primary key,
+    version     integer not null,
+    state       text not null,
+    severity    text not null,
+    entity      text not null,
+    mode        text not null,
+    title       text not null,
+    opened_at   timestamptz not null,
+    updated_at  timestamptz not null,
+    failed_at   timestamptz,
+    payload     jsonb not null               -- the whole Incident
+);
+create index if not exists incidents_state on incidents (state, updated_at);
+
+create table if not exists incident_history ( -- every version, append only
+    incident_id uuid not null,
+    version     integer not null,
+    payload     jsonb not null,
+    recorded_at timestamptz not null default now(),
+    primary key (incident_id, version)
+);
+
+create table if not exists incident_episodes (
+    episode     uuid primary key,
+    incident_id uuid not null
+);
+
+create table if not exists outbox (          -- a message to a channel, sent once for each state
+    message_id   uuid primary key,
+    incident_id  uuid not null,
+    version      integer not null,
+    channel      text not null,
+    reason       text not null,              -- 'opened', 'failed', 'resolved' …
+    status       text not null default 'pending',  -- pending, sent, failed
+    attempts     integer not null default 0,
+    next_attempt timestamptz not null default now(),
+    last_error   text,
+    created_at   timestamptz not null default now(),
+    sent_at      timestamptz,
+    unique (incident_id, channel, reason)
+);
+
+create table if not exists feedback (        -- what engineers said
+    feedback_id uuid primary key,
+    incident_id uuid,
+    episode     uuid,
+    verdict     text not null,               -- confirmed, dismissed, averted
+    note        text not null default '',
+    author      text not null,
+    given_at    timestamptz not null default now()
+);
+
+create table if not exists silences (
+    silence_id uuid primary key,
+    matcher    jsonb not null,               -- {"entity": "shop/api", "mode": "disk_full"}; a missing key matches all
+    starts_at  timestamptz not null,
+    ends_at    timestamptz not null,
+    reason     text not null,
+    author     text not null
+);
+
+create table if not exists abstentions (     -- the latest of each signal: why nothing is said
+    entity text not null,
+    signal text not null,
+    reason text not null,
+    at     timestamptz not null,
+    primary key (entity, signal)
+);
+
+create table if not exists watermarks (      -- event clock of each namespace
+    namespace text primary key,
+    at        timestamptz not null
+);
+
+create table if not exists model_versions (  -- the registry's view of what serves
+    version         text primary key,        -- tag in BentoML's model store
+    stage           text not null,           -- candidate, shadow, champion, retired
+    feature_version text not null,
+    trained_at      timestamptz not null,
+    data_from       timestamptz not null,
+    data_to         timestamptz not null,
+    metrics         jsonb not null,          -- {"metric": {"value": …, "baselines": {…}}}
+    reason          text not null,           -- why it has this stage
+    changed_at      timestamptz not null default now()
+);
+create unique index if not exists model_versions_champion on model_versions (stage) where stage = 'champion';
+
+create table if not exists reports (         -- HTML reports, by kind: drift, backtest, calibration
+    report_id  uuid primary key,
+    kind       text not null,
+    created_at timestamptz not null default now(),
+    summary    jsonb not null,
+    path       text not null                 -- below FOREWARN_HOME
+);
+
+create table if not exists audit (           -- every decision with its reason
+    audit_id bigint generated always as identity primary key,
+    at       timestamptz not null default now(),
+    actor    text not null,
+    action   text not null,
+    subject  text not null,
+    reason   text not null
+);
+create index if not exists audit_subject on audit (subject, at);
+
+create table if not exists service_status (  -- one row a running process, refreshed every few seconds
+    service    text not null,
+    instance   text not null,
+    pid        integer not null,
+    started_at timestamptz not null,
+    seen_at    timestamptz not null,
+    counters   jsonb not null,               -- {"samples_total": …, "lag_messages": …}
+    primary key (service, instance)
+);

@@ -1,0 +1,1 @@
+"""Telemetry as arrays: OpenTelemetry protobuf in, batches of samples out."""
