@@ -17,9 +17,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".forewarn"), description="Folder of all local state.")
     bind_host: str = Field("127.0.0.1", description="Address that servers listen on.")
 
-    kafka_bootstrap: str = Field(
-        "127.0.0.1:9092", description="Kafka-protocol broker (Redpanda, Kafka, Tansu)."
-    )
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka-protocol broker (Redpanda, Kafka, Tansu).")
     kafka_partitions: int = Field(4, ge=1, description="Partitions of each topic that is created.")
     postgres_url: SecretStr = Field(
         SecretStr("postgresql://forewarn@127.0.0.1:5432/forewarn"),
@@ -35,9 +33,7 @@ class Settings(BaseSettings):
     dashboard_port: int = Field(5006, description="Dashboard.")
     dagster_port: int = Field(3070, description="Dagster's web server.")
 
-    step_seconds: float = Field(
-        60.0, gt=0, description="Width of a window cell: samples are averaged over it."
-    )
+    step_seconds: float = Field(60.0, gt=0, description="Width of a window cell: samples are averaged over it.")
     step_seconds_by_namespace: dict[str, float] = Field(
         default_factory=dict, description="Other cell widths, by service.namespace."
     )
@@ -51,9 +47,7 @@ class Settings(BaseSettings):
     smtp_starttls: bool = False
     mail_from: str = "forewarn@localhost"
     mail_to: str = "oncall@localhost"
-    public_url: str = Field(
-        "http://127.0.0.1:5006", description="Where people reach the dashboard, for links."
-    )
+    public_url: str = Field("http://127.0.0.1:5006", description="Where people reach the dashboard, for links.")
 
     log_level: str = "INFO"
     log_format: str = Field("console", pattern="^(console|json)$")

@@ -64,9 +64,7 @@ class SampleBatch:
 def entity_of(attributes: dict[str, str]) -> str:
     """The entity that OpenTelemetry resource attributes name: `service.namespace/service.name`,
     else the pod, else the host; `unknown` without any of them."""
-    name = next(
-        (attributes[k] for k in ("service.name", "k8s.pod.name", "host.name") if attributes.get(k)), "unknown"
-    )
+    name = next((attributes[k] for k in ("service.name", "k8s.pod.name", "host.name") if attributes.get(k)), "unknown")
     namespace = attributes.get("service.namespace") or attributes.get("k8s.namespace.name", "")
     return f"{namespace}/{name}" if namespace else name
 

@@ -1,0 +1,1 @@
+"""The predictor: stream, HTTP and gRPC on one scoring path."""

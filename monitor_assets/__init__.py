@@ -1,0 +1,1 @@
+"""Dagster assets, jobs and their wiring."""
