@@ -1,0 +1,186 @@
+"""Sends OTLP requests to a gateway over HTTP, and tries again while it is away or busy."""
+
+from types import TracebackType
+from typing import Self
+
+import httpx
+import structlog
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+log = structlog.get_logger(__name__)
+
+_RETRY_STATUS = frozenset({429, 502, 503, 504})  # what the OTLP specification calls retryable
+_LONGEST_WAIT_SECONDS = 30.0
+
+
+class SendError(Exception):
+    """Telemetry did not reach the gateway; the message says what to do."""
+
+
+class GatewayUnreachableError(SendError):
+    """No gateway answered, or it stayed busy, for as long as the sender was told to wait."""
+
+
+class GatewayRefusedError(SendError):
+    """The gateway answered that it does not take this: sending it again would not help."""
+
+
+class _BusyError(Exception):
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class OtlpSender:
+    """One connection to a gateway. Use as a context manager; not for several threads at once.
+
+    gateway_url: `http://127.0.0.1:4318`, without `/v1/…`.
+    patience_seconds: how long one request is tried again while the gateway is away or says 503 / 429
+        (`Retry-After` is honoured), before GatewayUnreachableError.
+    """
+
+    def __init__(
+        self,
+        gateway_url: str,
+        token: str | None = None,
+        *,
+        patience_seconds: float = 30.0,
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        self.gateway_url = gateway_url.rstrip("/")
+        self.requests = 0
+        self.retries = 0
+        self.bytes_sent = 0
+        self.rejected = 0  # samples, log records and spans that the gateway said it left out
+        self._patience = patience_seconds
+        headers = {"Content-Type": "application/x-protobuf"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._client = httpx.Client(
+            base_url=self.gateway_url, headers=headers, timeout=timeout_seconds, trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def send_metrics(self, body: bytes) -> None:
+        """Send an ExportMetricsServiceRequest. Raises SendError."""
+        self._post("/v1/metrics", body)
+
+    def send_logs(self, body: bytes) -> None:
+        """Send an ExportLogsServiceRequest. Raises SendError."""
+        self._post("/v1/logs", body)
+
+    def send_spans(self, body: bytes) -> None:
+        """Send an ExportTraceServiceRequest. Raises SendError."""
+        self._post("/v1/traces", body)
+
+    def _post(self, path: str, body: bytes) -> None:
+        retrying = Retrying(
+            retry=retry_if_exception_type((_BusyError, httpx.TransportError)),
+            wait=_wait,
+            stop=stop_after_delay(self._patience),
+            before_sleep=self._count_retry,
+            reraise=True,
+        )
+        try:
+            response = retrying(self._once, path, body)
+        except httpx.TransportError as error:
+            raise GatewayUnreachableError(
+                f"no gateway answers at {self.gateway_url} ({_reason(error)}); tried for {self._patience:g} s. "
+                "Is it running? Start it with 'forewarn up', or name another with --gateway URL."
+            ) from error
+        except _BusyError as error:
+            raise GatewayUnreachableError(
+                f"the gateway at {self.gateway_url} took nothing for {self._patience:g} s: {error}. "
+                "Look at 'forewarn status': is the broker up?"
+            ) from error
+        self.requests += 1
+        self.bytes_sent += len(body)
+        self._count_rejected(path, response)
+
+    def _once(self, path: str, body: bytes) -> httpx.Response:
+        response = self._client.post(path, content=body)
+        if response.status_code in _RETRY_STATUS:
+            raise _BusyError(f"{response.status_code} {_explanation(response)}", _retry_after(response))
+        if response.status_code in (401, 403):
+            raise GatewayRefusedError(
+                f"the gateway at {self.gateway_url} does not accept this token ({response.status_code}). "
+                "Give the one of FOREWARN_GATEWAY_TOKEN with --token."
+            )
+        if response.status_code == 404:
+            raise GatewayRefusedError(f"{self.gateway_url}{path} does not exist: is this a Forewarn gateway's address?")
+        if response.is_error or response.is_redirect:
+            raise GatewayRefusedError(
+                f"the gateway at {self.gateway_url} refused {path}: {response.status_code} {_explanation(response)}"
+            )
+        return response
+
+    def _count_retry(self, state: RetryCallState) -> None:
+        self.retries += 1
+        if state.attempt_number == 1 and state.outcome is not None:
+            log.warning("gateway_busy", gateway=self.gateway_url, reason=_reason(state.outcome.exception()))
+
+    def _count_rejected(self, path: str, response: httpx.Response) -> None:
+        if not response.content or "protobuf" not in response.headers.get("content-type", ""):
+            return
+        try:
+            rejected, message = _partial_success(path, response.content)
+        except DecodeError:
+            return  # a success whose details cannot be read is still a success
+        if rejected:
+            self.rejected += rejected
+            log.warning("gateway_left_out", rejected=rejected, reason=message, path=path)
+
+
+def _partial_success(path: str, content: bytes) -> tuple[int, str]:
+    if path == "/v1/metrics":
+        metrics = ExportMetricsServiceResponse.FromString(content).partial_success
+        return int(metrics.rejected_data_points), str(metrics.error_message)
+    if path == "/v1/logs":
+        logs = ExportLogsServiceResponse.FromString(content).partial_success
+        return int(logs.rejected_log_records), str(logs.error_message)
+    spans = ExportTraceServiceResponse.FromString(content).partial_success
+    return int(spans.rejected_spans), str(spans.error_message)
+
+
+_backoff = wait_random_exponential(multiplier=0.2, max=5)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, _BusyError) and error.retry_after is not None:
+        return error.retry_after
+    return _backoff(state)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds of `Retry-After`; its other form, a date, is left to the back-off."""
+    try:
+        seconds = float(response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
+
+
+def _explanation(response: httpx.Response) -> str:
+    """What the gateway said, readable also where it is a google.rpc.Status in protobuf."""
+    printable = "".join(c for c in response.text if c.isprintable() or c == " ")
+    return printable.strip()[:300]
+
+
+def _reason(error: BaseException | None) -> str:
+    return str(error) or type(error).__name__
