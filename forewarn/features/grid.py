@@ -1,0 +1,103 @@
+"""History of series on a grid of cells, made by the same loop that fills the stream's windows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.features.definitions import COARSE_STEPS
+from forewarn.features.windows_kernel import OPEN_CELLS, put_samples
+from forewarn.telemetry.limits import limit_pairs
+from forewarn.telemetry.samples import Kind, Series
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+
+def grid_start(start_ns: int, step_seconds: float) -> int:
+    """The last start of a coarse block at or before `start_ns`: where a grid may begin (nanoseconds)."""
+    block = int(step_seconds * 1e9) * COARSE_STEPS
+    return start_ns // block * block
+
+
+def to_grid(
+    times_ns: I64, values: NDArray[np.float64], kind: Kind, start_ns: int, step_seconds: float, cells: int
+) -> F32:
+    """One series as float32 [cells], NaN = missing; counters become rates per second.
+
+    times_ns: int64 [n] in any order; values: float64 [n]. start_ns must come from `grid_start`.
+    Raises ValueError where it does not.
+    """
+    return to_grids(np.zeros(len(times_ns), np.int32), times_ns, values, [kind], start_ns, step_seconds, cells)[0]
+
+
+def to_grids(
+    index: NDArray[np.int32],
+    times_ns: I64,
+    values: NDArray[np.float64],
+    kinds: Sequence[Kind],
+    start_ns: int,
+    step_seconds: float,
+    cells: int,
+) -> F32:
+    """Many series at once: float32 [S, cells] from n samples, each of series `index[i]` < S = len(kinds)."""
+    step_ns = int(step_seconds * 1e9)
+    if start_ns % (step_ns * COARSE_STEPS):
+        raise ValueError(
+            f"start_ns={start_ns} is no multiple of {COARSE_STEPS} steps of {step_seconds} s: use grid_start"
+        )
+    order = np.argsort(times_ns, kind="stable")
+    order = order[(times_ns[order] >= start_ns) & (times_ns[order] < start_ns + cells * step_ns)]
+    series = len(kinds)
+    state = Cells.empty(series, cells + OPEN_CELLS, 2, 2)
+    state.fine_base[:] = start_ns // step_ns
+    state.head[:] = state.fine_base  # a base that does not move: cells before the first sample are missing
+    state.first[:] = state.fine_base
+    state.put(index[order], times_ns[order], values[order], np.array(kinds, np.int8), step_ns)
+    return state.fine[:, :cells].copy()
+
+
+class Cells:
+    """Arrays of the windows of S series; see `windows_kernel` for what the columns mean.
+
+    fine, medium, coarse: float32 [S, capacity], NaN = missing. base: absolute number of the first column's cell.
+    head: newest cell, -1 before the first sample. last_value: latest sample or rate.
+    """
+
+    def __init__(self, fine: F32, medium: F32, coarse: F32) -> None:
+        n = len(fine)
+        self.fine, self.medium, self.coarse = fine, medium, coarse
+        self.fine_base, self.medium_base, self.coarse_base = (np.zeros(n, np.int64) for _ in range(3))
+        self.head, self.first = np.full(n, -1, np.int64), np.zeros(n, np.int64)
+        self.counts = np.zeros((n, OPEN_CELLS), np.uint16)
+        self.last_time = np.full(n, np.iinfo(np.int64).min // 2, np.int64)
+        self.last_raw, self.last_value = np.full(n, np.nan), np.full(n, np.nan)
+        self.tallies = np.zeros(4, np.int64)  # taken, late, stale, resets
+
+    @classmethod
+    def empty(cls, series: int, fine: int, medium: int, coarse: int) -> "Cells":
+        """Windows without samples, of the given capacities."""
+        return cls(*(np.full((series, c), np.nan, np.float32) for c in (fine, medium, coarse)))
+
+    def put(
+        self, rows: NDArray[np.int32], times: I64, values: NDArray[np.float64], kinds: NDArray[np.int8], step_ns: int
+    ) -> None:
+        """Put samples (in time order within a series) into their cells; kinds is int8 [S]."""
+        put_samples(
+            rows, times, values, kinds, step_ns,
+            self.fine, self.fine_base, self.medium, self.medium_base, self.coarse, self.coarse_base,
+            self.head, self.first, self.counts, self.last_time, self.last_raw, self.last_value, self.tallies,
+        )  # fmt: skip
+
+
+def limits_grid(grid: F32, series: Sequence[Series]) -> F32:
+    """The limit of each series at each cell, float32 [S, cells]: the last that was told, NaN before and without one."""
+    limits = np.full_like(grid, np.nan)
+    for target, source in limit_pairs(series).items():
+        limits[target] = _forward_fill(grid[source])
+    return limits
+
+
+def _forward_fill(cells: F32) -> F32:
+    known = np.maximum.accumulate(np.where(np.isnan(cells), -1, np.arange(len(cells))))
+    return np.where(known >= 0, cells[np.maximum(known, 0)], np.nan).astype(np.float32)

@@ -1,0 +1,159 @@
+"""Windows of a stream: samples in, features of any moment out. One store for each namespace (event clock)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.features.context import Context, add_context, context_of
+from forewarn.features.definitions import (
+    COARSE_CELLS,
+    COARSE_STEPS,
+    FEATURE_COUNT,
+    FINE_CELLS,
+    MEDIUM_CELLS,
+    MEDIUM_STEPS,
+)
+from forewarn.features.grid import Cells
+from forewarn.features.kernel import features_kernel
+from forewarn.features.windows_kernel import OPEN_CELLS, advance_rows
+from forewarn.telemetry.limits import limit_pairs
+from forewarn.telemetry.samples import SampleBatch, Series
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+_FINE, _MEDIUM, _COARSE = FINE_CELLS + OPEN_CELLS + 24, MEDIUM_CELLS + 24, COARSE_CELLS + 48
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Limited series of a namespace at one moment.
+
+    rows: int64 [R] (see `WindowStore.series`); features: float64 [R, F]; values, limits: float64 [R], values NaN
+    where nothing came in the last five cells; ages: steps since each series began.
+    """
+
+    rows: I64
+    features: F64
+    values: F64
+    limits: F64
+    ages: I64
+
+
+class WindowStore:
+    """Windows of the series of one namespace."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self.step_ns = int(step_seconds * 1e9)
+        self.series: list[Series] = []
+        self.newest_ns = -1  # newest event time seen
+        self._row_of: dict[Series, int] = {}
+        self._cells = Cells.empty(0, _FINE, _MEDIUM, _COARSE)
+        self._kinds = np.zeros(0, np.int8)
+        self._limit_row: dict[int, int] = {}
+        self._context: Context = context_of([])
+        self._linked = 0  # series whose limits and roles are known
+
+    @property
+    def tallies(self) -> dict[str, int]:
+        """Samples taken and late, stale markers and counter resets so far."""
+        taken, late, stale, resets = (int(n) for n in self._cells.tallies)
+        return {"samples": taken, "late": late, "stale": stale, "resets": resets}
+
+    def put(self, batch: SampleBatch) -> None:
+        """Take a batch; samples of a series must come in time order, late ones within OPEN_CELLS cells."""
+        if not len(batch):
+            return
+        rows = np.array([self._row(s) for s in batch.series], np.int32)
+        self._cells.put(rows[batch.index], batch.times, batch.values, self._kinds, self.step_ns)
+        self.newest_ns = max(self.newest_ns, int(batch.times.max()))
+
+    def _row(self, series: Series) -> int:
+        row = self._row_of.get(series)
+        if row is None:
+            row = self._row_of[series] = len(self.series)
+            self.series.append(series)
+            if row >= len(self._kinds):
+                self._grow(max(64, 2 * row))
+            self._kinds[row] = series.kind
+        return row
+
+    def _grow(self, capacity: int) -> None:
+        old, new = self._cells, Cells.empty(capacity, _FINE, _MEDIUM, _COARSE)
+        for name, array in vars(old).items():
+            if name == "tallies":
+                new.tallies = array
+            else:
+                getattr(new, name)[: len(array)] = array
+        self._cells = new
+        self._kinds = np.concatenate([self._kinds, np.zeros(capacity - len(self._kinds), np.int8)])
+
+    def _link(self) -> None:
+        if self._linked != len(self.series):
+            self._limit_row = limit_pairs(self.series)
+            self._context = context_of(self.series)
+            self._linked = len(self.series)
+
+    def close_cells(self, end: int) -> None:
+        """Cells before `end` are complete for every series: what is missing now stays missing."""
+        c = self._cells
+        rows = np.arange(len(self.series))
+        advance_rows(
+            c.fine, c.fine_base, c.medium, c.medium_base, c.coarse, c.coarse_base, c.head, c.counts, rows, end
+        )  # fmt: skip
+
+    def snapshot(self, end: int) -> Snapshot:
+        """Features of all limited series at the start of cell `end`, of the cells before it; closes those cells."""
+        self._link()
+        self.close_cells(end)
+        rows = np.array([r for r in self._limit_row if self._cells.first[r] < end], np.int64)
+        limits = self._cells.last_value[[self._limit_row[int(r)] for r in rows]] if len(rows) else np.empty(0)
+        features = self._features(rows, end, limits)
+        context = self._context
+        self._add_roles(features, rows, end, context)
+        return Snapshot(rows, features, self._latest(rows, end), limits, end - self._cells.first[rows])
+
+    def _features(self, rows: I64, end: int, limits: F64) -> F64:
+        c = self._cells
+        out = np.empty((len(rows), FEATURE_COUNT))
+        fine_end = end - c.fine_base[rows]
+        medium_end, coarse_end = end // MEDIUM_STEPS - c.medium_base[rows], end // COARSE_STEPS - c.coarse_base[rows]
+        ages = np.maximum(end - c.first[rows], 0)
+        features_kernel(c.fine, c.medium, c.coarse, rows, fine_end, medium_end, coarse_end, limits, ages, out)
+        return out
+
+    def _add_roles(self, features: F64, rows: I64, end: int, context: Context) -> None:
+        blocks = []
+        for role, limit in ((context.load, np.nan), (context.errors, 1.0), (context.latency, np.nan)):
+            wanted = role[rows] if len(rows) else np.empty(0, np.int64)
+            distinct, inverse = np.unique(wanted, return_inverse=True)
+            block = np.full((len(distinct), FEATURE_COUNT), np.nan)
+            there = distinct >= 0
+            block[there] = self._features(distinct[there], end, np.full(there.sum(), limit))
+            blocks.append(block[inverse])
+        add_context(features, np.arange(len(rows)), *blocks)
+
+    def _latest(self, rows: I64, end: int) -> F64:
+        recent = self.history(rows, end, 5)
+        there = ~np.isnan(recent)
+        last = np.where(there.any(1), 4 - there[:, ::-1].argmax(1), 0)
+        return recent[np.arange(len(rows)), last].astype(np.float64)
+
+    def history(self, rows: I64, end: int, count: int) -> NDArray[np.float32]:
+        """The last `count` fine cells before `end`: float32 [R, count], NaN = missing or out of the window."""
+        columns = end - count - self._cells.fine_base[rows][:, None] + np.arange(count)
+        inside = (columns >= 0) & (columns < self._cells.fine.shape[1])
+        cells = self._cells.fine[rows[:, None], np.where(inside, columns, 0)]
+        return np.where(inside, cells, np.nan).astype(np.float32)
+
+    def medium_history(self, rows: I64, end: int) -> NDArray[np.float32]:
+        """The last day in medium cells before `end`: float32 [R, MEDIUM_CELLS]."""
+        columns = end // MEDIUM_STEPS - MEDIUM_CELLS - self._cells.medium_base[rows][:, None] + np.arange(MEDIUM_CELLS)
+        inside = (columns >= 0) & (columns < self._cells.medium.shape[1])
+        cells = self._cells.medium[rows[:, None], np.where(inside, columns, 0)]
+        return np.where(inside, cells, np.nan).astype(np.float32)
+
+    def nbytes(self) -> int:
+        """Memory of the windows."""
+        return sum(a.nbytes for a in vars(self._cells).values())
