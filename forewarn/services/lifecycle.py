@@ -1,0 +1,57 @@
+"""How a process of Forewarn begins and ends: its log and its signals."""
+
+import logging
+import signal
+import sys
+import threading
+from typing import Any
+
+import structlog
+
+from forewarn.config.settings import Settings
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send structlog's and the standard library's log to standard error, as `log_format` and `log_level` say."""
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(settings.log_format)],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def stop_event() -> threading.Event:
+    """An event that SIGTERM and SIGINT set. Call it in the main thread; a second signal ends the process at once."""
+    event = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        event.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    return event
+
+
+def _rendering(log_format: str) -> list[Any]:
+    if log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
