@@ -26,6 +26,7 @@ create table if not exists log_records (
 );
 create index if not exists log_records_entity_time on log_records (entity, time);
 create index if not exists log_records_time on log_records using brin (time);
+create index if not exists log_records_deployments on log_records (time) where attributes->>'event.name' = 'deployment';
 
 create table if not exists spans (
     time             timestamptz not null,   -- start

@@ -1,0 +1,21 @@
+"""What the dashboard asks of PostgreSQL: read-only questions with typed answers, one module a page."""
+
+from forewarn.stores.views.data import DataView, data_view
+from forewarn.stores.views.ledger import LedgerView, ledger_view
+from forewarn.stores.views.models import ModelsView, models_view, report_path
+from forewarn.stores.views.now import NowView, now_view
+from forewarn.stores.views.risk import RiskView, risk_view
+
+__all__ = [
+    "DataView",
+    "LedgerView",
+    "ModelsView",
+    "NowView",
+    "RiskView",
+    "data_view",
+    "ledger_view",
+    "models_view",
+    "now_view",
+    "report_path",
+    "risk_view",
+]

@@ -1,0 +1,186 @@
+"""One prediction with its whole life: revisions, the signal before and after, outcome, track record, answers."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from forewarn.incidents.records import Incident, decode_incident
+from forewarn.risk.records import Risk, decode_risk
+from forewarn.stores.views.now import rows
+from forewarn.telemetry.samples import namespace_of
+
+POINTS = 400  # of the signal's history, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A prediction of the episode and how it was resolved. Quantiles are seconds after `predicted_at`."""
+
+    revision: int
+    state: str
+    predicted_at: datetime
+    probability: float
+    p10_seconds: float | None
+    p50_seconds: float | None
+    p90_seconds: float | None
+    model_version: str
+    outcome: str | None
+    failed_at: datetime | None
+    lead_seconds: float | None
+    error_seconds: float | None
+    inside_80: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """Another episode of the same incident."""
+
+    episode: str
+    entity: str
+    signal: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRecord:
+    """What became of episodes like this one: the same failure mode in the same namespace."""
+
+    came_true: int
+    resolved: int  # those that came true, came late or did not come; averted and dismissed ones say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an engineer said."""
+
+    verdict: str
+    note: str
+    author: str
+    given_at: datetime  # wall clock
+
+
+@dataclass(frozen=True, slots=True)
+class RiskView:
+    """Everything the page of one prediction shows."""
+
+    risk: Risk  # the newest revision
+    incident: Incident | None
+    clock: datetime | None
+    revisions: tuple[Revision, ...]  # oldest first
+    symptoms: tuple[Symptom, ...]
+    failed_at: datetime | None
+    recovered_at: datetime | None
+    times: tuple[datetime, ...]  # of the signal as measured; empty where it is not archived as it is
+    values: tuple[float, ...]
+    track: TrackRecord
+    answers: tuple[Answer, ...]  # newest first
+
+    @property
+    def first(self) -> Revision:
+        """The warning: the first prediction of the episode."""
+        return self.revisions[0]
+
+
+def risk_view(
+    connection: psycopg.Connection[Any], incident_id: str | None = None, episode: str | None = None
+) -> RiskView | None:
+    """The prediction behind an incident (its likely cause) or an episode; None where there is none.
+
+    Both are UUIDs as text; `episode` wins where both are given.
+    """
+    incident = _incident(connection, incident_id, episode)
+    episode = episode or (incident.episodes[0] if incident and incident.episodes else None)
+    revisions = rows(connection, Revision, _REVISIONS, (episode,)) if episode else []
+    if not revisions or episode is None:
+        return None
+    risk = decode_risk(_one(connection, _NEWEST, (episode,))[0].encode())
+    clock = _one(connection, "select max(at) from watermarks where namespace = %s", (namespace_of(risk.entity),))[0]
+    failure = next((r.failed_at for r in revisions if r.failed_at), incident.failed_at if incident else None)
+    times, values = _measured(connection, risk, revisions[0].predicted_at, clock)
+    others = [e for e in incident.episodes if e != episode] if incident else []
+    return RiskView(
+        risk=risk,
+        incident=incident,
+        clock=clock,
+        revisions=tuple(revisions),
+        symptoms=tuple(rows(connection, Symptom, _SYMPTOMS, (others,))),
+        failed_at=failure,
+        recovered_at=_recovered(connection, risk, failure),
+        times=times,
+        values=values,
+        track=rows(connection, TrackRecord, _TRACK, (risk.mode, namespace_of(risk.entity), episode))[0],
+        answers=tuple(rows(connection, Answer, _ANSWERS, (incident.incident_id if incident else None, episode))),
+    )
+
+
+def _one(connection: psycopg.Connection[Any], query: str, parameters: Any) -> Any:
+    row = connection.execute(query.encode(), parameters).fetchone()
+    return row if row is not None else (None,)
+
+
+def _incident(connection: psycopg.Connection[Any], incident_id: str | None, episode: str | None) -> Incident | None:
+    if episode is not None:
+        query, key = "where incident_id = (select incident_id from incident_episodes where episode = %s)", episode
+    elif incident_id is not None:
+        query, key = "where incident_id = %s", incident_id
+    else:
+        return None
+    payload = _one(connection, f"select payload::text from incidents {query}", (key,))[0]  # noqa: S608 (constants)
+    return decode_incident(payload.encode()) if payload else None
+
+
+def _recovered(connection: psycopg.Connection[Any], risk: Risk, failed_at: datetime | None) -> datetime | None:
+    query = "select recovered_at from failures where entity = %s and signal = %s and failed_at = %s"
+    recovered: datetime | None = _one(connection, query, (risk.entity, risk.signal, failed_at))[0]
+    return recovered
+
+
+def _measured(
+    connection: psycopg.Connection[Any], risk: Risk, first: datetime, clock: datetime | None
+) -> tuple[tuple[datetime, ...], tuple[float, ...]]:
+    """The signal as it was measured, averaged to at most POINTS cells, from one history before the warning."""
+    earliest = min((s for s in risk.forecast.history_seconds), default=-risk.horizon_seconds)
+    start = first + timedelta(seconds=earliest)
+    end = min(clock or risk.predicted_at, risk.expires_at)
+    cell = timedelta(seconds=max(1.0, (end - start).total_seconds() / POINTS))
+    found = connection.execute(_MEASURED.encode(), (cell, start, risk.entity, risk.signal, start, end)).fetchall()
+    return tuple(t for t, _ in found), tuple(float(v) for _, v in found)
+
+
+_REVISIONS = """
+select r.revision, r.state, r.predicted_at, r.probability, r.p10_seconds, r.p50_seconds, r.p90_seconds,
+       r.model_version, o.outcome, o.failed_at, o.lead_seconds, o.error_seconds, o.inside_80
+from risks r left join outcomes o using (risk_id) where r.episode = %s order by r.revision
+"""
+
+_NEWEST = "select payload::text from risks where episode = %s order by revision desc limit 1"
+
+_SYMPTOMS = """
+select distinct on (episode) episode::text, entity, signal, probability from risks
+where episode = any(%s::uuid[]) order by episode, revision desc
+"""
+
+# An episode came true if any of its predictions did.
+_TRACK = """
+select count(*) filter (where came_true)::int as came_true, count(*)::int as resolved from (
+    select bool_or(o.outcome = 'hit') as came_true
+    from outcomes o join risks r using (risk_id)
+    where r.mode = %s and coalesce(substring(r.entity from '^([^/]*)/'), '') = %s and o.episode <> %s
+    group by o.episode having bool_or(o.outcome in ('hit', 'late', 'expired'))
+       and not bool_or(o.outcome in ('averted', 'dismissed'))
+) episodes
+"""
+
+_ANSWERS = """
+select verdict, note, author, given_at from feedback
+where incident_id = %s::uuid or episode = %s::uuid order by given_at desc limit 50
+"""
+
+_MEASURED = """
+select date_bin(%s, time, %s) as cell, avg(value) from metric_samples
+where series_id = (select series_id from metric_series where entity = %s and name = %s and kind = 'gauge')
+  and time between %s and %s and value <> 'NaN'
+group by cell order by cell
+"""
