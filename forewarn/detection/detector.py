@@ -1,7 +1,7 @@
 """What every anomaly detector can do; one contract suite runs over all of them."""
 
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,15 @@ class AnomalyDetector(Protocol):
     Rows are [n, F] with NaN for what is missing; the order of rows carries no meaning.
     """
 
-    def learn(self, X: NDArray[np.floating]) -> None:
+    def learn(self, X: NDArray[np.floating[Any]]) -> None:
         """Learn what is usual. Raises ValueError without rows."""
         ...
 
-    def score(self, X: NDArray[np.floating]) -> Floats:
+    def score(self, X: NDArray[np.floating[Any]]) -> Floats:
         """[n] anomaly scores, higher is worse. Raises RuntimeError before `learn`."""
         ...
 
-    def p_value(self, scores: NDArray[np.floating]) -> Floats:
+    def p_value(self, scores: NDArray[np.floating[Any]]) -> Floats:
         """[n]: the share of usual rows that score at least so high, in (0, 1]; small is unusual."""
         ...
 

@@ -29,7 +29,7 @@ class IsolationForestDetector:
     _median: Floats | None = None
     _reference: Floats | None = None
 
-    def learn(self, X: NDArray[np.floating]) -> None:
+    def learn(self, X: NDArray[np.floating[Any]]) -> None:
         """See `AnomalyDetector.learn`; more than `max_rows` rows are thinned at random."""
         from sklearn.ensemble import IsolationForest
 
@@ -45,7 +45,7 @@ class IsolationForestDetector:
         self._forest = forest.fit(self._filled(sample[:half]))
         self._reference = reference_scores(self.score(sample[half:]))
 
-    def score(self, X: NDArray[np.floating]) -> Floats:
+    def score(self, X: NDArray[np.floating[Any]]) -> Floats:
         """See `AnomalyDetector.score`; the paper's score, 0 to 1, usual rows below about 0.5."""
         if self._forest is None:
             raise RuntimeError("the detector has learned nothing yet: call learn first")
@@ -53,7 +53,7 @@ class IsolationForestDetector:
             return np.empty(0)
         return -np.asarray(self._forest.score_samples(self._filled(X)), dtype=np.float64)
 
-    def p_value(self, scores: NDArray[np.floating]) -> Floats:
+    def p_value(self, scores: NDArray[np.floating[Any]]) -> Floats:
         """See `AnomalyDetector.p_value`."""
         if self._reference is None:
             raise RuntimeError("the detector has learned nothing yet: call learn first")
@@ -78,6 +78,6 @@ class IsolationForestDetector:
         detector._reference = state["reference"]
         return detector
 
-    def _filled(self, X: NDArray[np.floating]) -> Floats:
-        finite = np.where(np.isfinite(X), X, np.nan)
-        return np.asarray(np.where(np.isnan(finite), self._median, finite), dtype=np.float64)
+    def _filled(self, X: NDArray[np.floating[Any]]) -> Floats:
+        median = np.zeros(X.shape[1]) if self._median is None else self._median
+        return np.asarray(np.where(np.isfinite(X), X, median), dtype=np.float64)

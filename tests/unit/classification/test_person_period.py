@@ -37,5 +37,9 @@ def test_failure_after_watching_ended_is_not_known() -> None:
     assert periods(35, 15) == [(0, 0, 1), (1, 0, 0.5)]
 
 
+def test_failure_in_the_next_cell_is_an_event() -> None:
+    assert periods(0, 300) == [(0, 1, 1)]
+
+
 def test_rows_without_information_are_left_out() -> None:
     assert periods(np.nan, 50) == periods(5, np.nan) == periods(np.inf, 0) == []
