@@ -1,0 +1,207 @@
+"""The engine of one namespace: samples in, risks and observations out. Pure: no log, no store, no clock of its own."""
+
+from datetime import UTC, datetime
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.features.definitions import HORIZON_STEPS, INDEX
+from forewarn.features.labels import RECOVERY_STEPS
+from forewarn.features.windows import Snapshot, WindowStore
+from forewarn.risk import narrative
+from forewarn.risk.catalogue import failure_mode
+from forewarn.risk.drivers import Subject, companions, own_drivers
+from forewarn.risk.episodes import Episode, step
+from forewarn.risk.records import (
+    Abstained,
+    Driver,
+    FailureObserved,
+    Observation,
+    Recovered,
+    Risk,
+    TimeToFailure,
+    Watermark,
+    episode_of,
+)
+from forewarn.risk.scorer import PAGING_HORIZON, Scorer, Scores, score
+from forewarn.telemetry.samples import SampleBatch, Series
+
+F64 = NDArray[np.float64]
+
+ENOUGH_STEPS = 60  # history below which nothing is predicted
+_MUCH_MISSING = 0.5  # share of the last 60 steps
+
+
+class RiskEngine:
+    """Windows, scores and episodes of one namespace.
+
+    Call `ingest` for each batch and, when `due` names a cell, `assess` it. After a restart, `restore` what was
+    told before the batches are read again.
+    """
+
+    def __init__(self, namespace: str, step_seconds: float, lateness_seconds: float, score_every: int) -> None:
+        self.namespace = namespace
+        self.windows = WindowStore(step_seconds)
+        self.step_seconds = step_seconds
+        self.scored_cell = -1
+        self.neighbours: dict[str, set[str]] = {}  # of the service graph, both directions
+        self._hold = ceil(lateness_seconds / step_seconds)
+        self._score_every = score_every
+        self._episodes: dict[Series, Episode] = {}
+        self._failing: dict[Series, int] = {}  # cell in which the signal was last at its limit
+        self._silent: dict[Series, str] = {}
+        self._identity: dict[tuple[str, str], str] = {}  # episode, by entity and signal
+        self._known: dict[tuple[str, str], tuple[Episode, bool]] = {}  # restored, by entity and signal
+
+    def ingest(self, batch: SampleBatch) -> None:
+        """Take samples of this namespace."""
+        self.windows.put(batch)
+
+    def due(self) -> int | None:
+        """The cell up to which can be scored now, None where nothing new is complete."""
+        end = self.windows.newest_ns // self.windows.step_ns - self._hold + 1
+        if self.windows.newest_ns < 0 or end < self.scored_cell + self._score_every:
+            return None
+        return int(end)
+
+    def restore(
+        self, scored_until: datetime, episodes: dict[tuple[str, str], Risk], failing: set[tuple[str, str]]
+    ) -> None:
+        """Take up what was told before a restart: last watermark, open risks and failing (entity, signal)."""
+        self.scored_cell = int(scored_until.timestamp() * 1e9) // self.windows.step_ns
+        for key, risk in episodes.items():
+            cell = int(risk.predicted_at.timestamp() * 1e9) // self.windows.step_ns
+            left = (risk.time_to_failure.p50 or risk.horizon_seconds) / self.step_seconds
+            told = Episode(0, 0, cell, cell, cell + left, risk.probability, risk.revision)
+            self._known[key] = (told, key in failing)
+            self._identity[key] = risk.episode
+        for key in failing - set(episodes):
+            self._known[key] = (Episode(), True)
+
+    def assess(self, end: int, scorer: Scorer) -> tuple[list[Risk], list[Observation], Snapshot, Scores]:
+        """Score everything at the start of cell `end`; what is to be told, and the scores for whoever keeps them."""
+        seen = self.windows.snapshot(end)
+        scores = score(scorer, seen.features)
+        observations: list[Observation] = self._failures(seen, end)
+        risks = []
+        for i, row in enumerate(seen.rows):
+            series = self.windows.series[int(row)]
+            reason = self._silence(seen, i)
+            if reason != self._silent.get(series, ""):
+                self._silent[series] = reason
+                observations.append(Abstained(series.entity, series.name, reason, self._time(end)))
+            if not reason and series not in self._failing:
+                risk = self._tell(series, seen, scores, i, end, scorer)
+                if risk is not None:
+                    risks.append(risk)
+        self.scored_cell = end
+        observations.append(Watermark(self.namespace, self._time(end)))
+        return risks, observations, seen, scores
+
+    def _time(self, cell: int) -> datetime:
+        return datetime.fromtimestamp(cell * self.step_seconds, UTC)
+
+    def _silence(self, seen: Snapshot, i: int) -> str:
+        """Why nothing is predicted for a row; '' where there is no reason."""
+        if np.isnan(seen.values[i]):
+            return "no data in the last five steps"
+        if seen.ages[i] < ENOUGH_STEPS:
+            return f"too little history: {ENOUGH_STEPS} steps of {self.step_seconds:g} s are needed"
+        if seen.features[i, INDEX["missing_1h"]] > _MUCH_MISSING:
+            return "more than half of the last 60 steps are missing"
+        if not seen.limits[i] > 0:
+            return "the limit is not a positive number"
+        return ""
+
+    def _failures(self, seen: Snapshot, end: int) -> list[Observation]:
+        """Signals that reached their limit, or came back below it, since the last assessment."""
+        new = end - self.scored_cell if self.scored_cell >= 0 else self._score_every
+        cells = self.windows.history(seen.rows, end, int(np.clip(new, 1, 300)))
+        with np.errstate(invalid="ignore"):
+            at_limit = cells >= seen.limits[:, None].astype(np.float32)
+        found: list[Observation] = []
+        for i in np.flatnonzero(at_limit.any(1)):
+            series = self.windows.series[int(seen.rows[i])]
+            column = int(at_limit[i].argmax())
+            last = end - cells.shape[1] + int(np.flatnonzero(at_limit[i])[-1])
+            if series not in self._failing:
+                self._take_up(series)
+            if series not in self._failing:
+                found.append(
+                    FailureObserved(
+                        series.entity, series.name, failure_mode(series.signal).mode,
+                        self._time(end - cells.shape[1] + column), float(cells[i, column]), float(seen.limits[i]),
+                    )
+                )  # fmt: skip
+                self._episodes[series] = Episode()
+            self._failing[series] = last
+        for series, last in list(self._failing.items()):
+            if end - last > RECOVERY_STEPS:
+                del self._failing[series]
+                mode = failure_mode(series.signal).mode
+                found.append(Recovered(series.entity, series.name, mode, self._time(last + 1)))
+        return found
+
+    def _take_up(self, series: Series) -> None:
+        """Continue with what was restored for this series, once."""
+        known = self._known.pop((series.entity, series.name), None)
+        if known is not None:
+            self._episodes[series] = known[0]
+            if known[1]:
+                self._failing[series] = self.scored_cell
+
+    def _tell(self, series: Series, seen: Snapshot, scores: Scores, i: int, end: int, scorer: Scorer) -> Risk | None:
+        self._take_up(series)
+        probability, left = float(scores.probability[i]), float(scores.quantiles[i, 1])
+        before = self._episodes.get(series, Episode())
+        after, state = step(before, end, probability, left, scorer.threshold)
+        self._episodes[series] = after
+        if not state:
+            return None
+        key = (series.entity, series.name)
+        if state == "open":
+            mode = failure_mode(series.signal).mode
+            self._identity[key] = episode_of(series.entity, series.name, mode, self._time(end))
+        revision = before.revision + 1
+        return self._risk(series, seen, scores, i, end, scorer, state, self._identity[key], revision)
+
+    def _risk(
+        self, series: Series, seen: Snapshot, scores: Scores, i: int, end: int, scorer: Scorer, state: str,
+        episode: str, revision: int,
+    ) -> Risk:  # fmt: skip
+        subject = Subject(series, seen.features[i], float(seen.values[i]), float(seen.limits[i]))
+        one = Scores(scores.survival[i : i + 1], scores.quantiles[i : i + 1])
+        raised = score(scorer, narrative.raise_limit(seen.features[i : i + 1]))
+        quantiles = scores.quantiles[i]
+        history = self.windows.medium_history(seen.rows[i : i + 1], end)[0]
+        p10, p50, p90 = (float(q * self.step_seconds) for q in quantiles)
+        return Risk(
+            episode=episode,
+            revision=revision,
+            state=state,
+            entity=series.entity,
+            signal=series.name,
+            mode=failure_mode(series.signal).mode,
+            predicted_at=self._time(end),
+            horizon_seconds=HORIZON_STEPS[PAGING_HORIZON] * self.step_seconds,
+            probability=float(scores.probability[i]),
+            time_to_failure=TimeToFailure(p10, p50, p90, float(scores.survival[i, -1])),
+            value=subject.value,
+            limit=subject.limit,
+            unit=series.unit,
+            drivers=own_drivers(subject, scorer, self.step_seconds) + self._companions(series, seen.rows[i], end),
+            evidence=narrative.evidence_of(subject, self.step_seconds),
+            actions=narrative.actions_of(subject, one, raised, self.step_seconds),
+            forecast=narrative.forecast_of(subject, history, quantiles, self.step_seconds),
+            model_version=scorer.version,
+        )
+
+    def _companions(self, series: Series, row: np.int64, end: int) -> list[Driver]:
+        """Signals of the entity and its neighbours in the service graph that moved with this one."""
+        near = {series.entity} | self.neighbours.get(series.entity, set())
+        rows = [r for r, s in enumerate(self.windows.series) if s.entity in near and r != row]
+        if not rows:
+            return []
+        cells = self.windows.history(np.array([row, *rows], np.int64), end, 180)
+        return companions(cells[0], cells[1:], [self.windows.series[r] for r in rows])

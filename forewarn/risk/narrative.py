@@ -1,0 +1,112 @@
+"""What a risk shows beside its numbers: evidence, advice with computed effects, and the picture's data."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.features.definitions import INDEX, MEDIUM_STEPS
+from forewarn.risk.catalogue import failure_mode
+from forewarn.risk.drivers import Subject
+from forewarn.risk.quantities import format_duration, format_share, format_value
+from forewarn.risk.records import Action, Forecast
+from forewarn.risk.scorer import Scores
+
+RAISED = 1.4  # the limit that 'what if' tries, relative to the limit that is
+
+
+def evidence_of(subject: Subject, step_seconds: float) -> list[str]:
+    """Sentences of fact about the signal, each with its numbers."""
+    s, f = subject.series, subject.features
+    hour = format_duration(60 * step_seconds)
+    value, limit = (format_value(v, s.unit, s.signal) for v in (subject.value, subject.limit))
+    said = [f"{s.name} is {value} of {limit} ({format_share(subject.value / subject.limit)})"]
+    rise = f[INDEX["change_1h"]] * subject.limit
+    if np.isfinite(rise):
+        said.append(f"it changed by {_signed(rise, subject)} in the last {hour}")
+    day = f[INDEX["day_diff"]] * subject.limit
+    if np.isfinite(day):
+        said.append(
+            f"it differs by {_signed(day, subject)} from the same time {format_duration(1440 * step_seconds)} ago"
+        )
+    if f[INDEX["missing_24h"]] > 0.05:
+        said.append(
+            f"{format_share(f[INDEX['missing_24h']])} of its last {format_duration(1440 * step_seconds)} is missing"
+        )
+    return said
+
+
+def _signed(value: float, subject: Subject) -> str:
+    sign = "+" if value >= 0 else "−"
+    return sign + format_value(abs(value), subject.series.unit, subject.series.signal)
+
+
+def actions_of(subject: Subject, now: Scores, raised: Scores, step_seconds: float) -> list[Action]:
+    """Advice of the catalogue; where it says to raise the limit, what that would change is computed.
+
+    now, raised: scores (one row each) with the limit as it is and RAISED times as high.
+    """
+    s = subject.series
+    words = {
+        "entity": s.entity,
+        "limit": format_value(subject.limit, s.unit, s.signal),
+        "raised": format_value(RAISED * subject.limit, s.unit, s.signal),
+    }
+    effect = (
+        f": the probability within {format_duration(360 * step_seconds)} falls from {format_share(now.probability[0])} "
+        f"to {format_share(raised.probability[0])}"
+    )
+    helps = raised.probability[0] < 0.8 * now.probability[0]
+    return [
+        Action(advice.text.format(**words) + (effect if advice.what_if and helps else ""), advice.link)
+        for advice in failure_mode(s.signal).actions
+        if helps or not advice.what_if
+    ]
+
+
+def raise_limit(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Features [n, F] as they would be with a limit RAISED times as high.
+
+    Everything relative to the limit shrinks by that factor; times to the limit follow from the new distance.
+    """
+    changed = features.copy()
+    scaled = ("ratio", "mean_", "std_", "min_", "max_", "slope_", "acceleration_", "change_", "ewma_gap", "day_diff",
+              "week_diff", "day_rise_", "robust_slope_", "drop_", "new_high")  # fmt: skip
+    columns = [i for name, i in INDEX.items() if name.startswith(scaled)]
+    changed[:, columns] /= RAISED
+    changed[:, INDEX["distance"]] = 1 - changed[:, INDEX["ratio"]]
+    changed[:, INDEX["failed_share_24h"]] = 0
+    slopes = {"1h": "slope_1h", "6h": "slope_6h", "24h": "slope_24h", "robust": "robust_slope_6h"}
+    ceiling = np.log1p(10080.0)
+    for window, slope in slopes.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = 60 * np.maximum(changed[:, INDEX["distance"]], 0) / changed[:, INDEX[slope]]
+        log_steps = np.where(
+            changed[:, INDEX[slope]] > 1e-7, np.minimum(np.log1p(np.maximum(steps, 0)), ceiling), ceiling
+        )
+        changed[:, INDEX[f"log_steps_to_limit_{window}"]] = log_steps
+    return changed
+
+
+def forecast_of(
+    subject: Subject, history: NDArray[np.float32], quantiles: NDArray[np.float64], step_seconds: float
+) -> Forecast:
+    """Data of the picture: the last day in medium cells, and straight ways to the limit at each quantile's time.
+
+    history: float32 [cells] in medium cells; quantiles: float64 [3], steps.
+    """
+    there = np.flatnonzero(np.isfinite(history))
+    begin = there[0] if len(there) else len(history)
+    width = MEDIUM_STEPS * step_seconds
+    seconds = (np.arange(begin, len(history)) - len(history)) * width
+    future = np.linspace(0, 1.25 * quantiles[2], 26)
+    gap = subject.limit - subject.value
+    early, middle, late = (subject.value + gap * future / max(q, 1e-9) for q in quantiles)
+    top = subject.limit + 0.25 * abs(gap)
+    low, high = (late, early) if gap >= 0 else (early, late)
+    return Forecast(
+        history_seconds=[float(t) for t in seconds],
+        history_values=[None if not np.isfinite(v) else float(v) for v in history[begin:]],
+        future_seconds=[float(t) for t in future * step_seconds],
+        p10=[float(v) for v in np.minimum(low, top)],
+        p50=[float(v) for v in np.minimum(middle, top)],
+        p90=[float(v) for v in np.minimum(high, top)],
+    )

@@ -1,0 +1,83 @@
+"""Scores: the probability of failure within each horizon and the time left, by a trained or the first-day model."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.features.definitions import HORIZON_STEPS
+from forewarn.forecasting.trend import trend_quantiles, trend_survival
+
+F64 = NDArray[np.float64]
+
+PAGING_HORIZON = HORIZON_STEPS.index(360)  # decisions are about the next 360 steps: 6 h at 60 s
+
+
+class Scorer(Protocol):
+    """What turns features into scores; stream, HTTP, shadow and backtest call the same object."""
+
+    version: str
+    threshold: float  # probability within 360 steps from which on a risk is told
+
+    def survival(self, features: F64) -> F64:
+        """P(no failure within each of HORIZON_STEPS), float64 [n, H], from features [n, F]."""
+
+    def quantiles(self, features: F64) -> F64:
+        """10, 50, 90 % quantile of the steps to the failure, given that it comes: float64 [n, 3]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of n rows: survival float64 [n, H], quantiles float64 [n, 3] in steps."""
+
+    survival: F64
+    quantiles: F64
+
+    @property
+    def probability(self) -> F64:
+        """P(failure within 360 steps), float64 [n]."""
+        return 1.0 - self.survival[:, PAGING_HORIZON]
+
+
+def score(scorer: Scorer, features: F64) -> Scores:
+    """The one scoring path: features [n, F] to scores of n rows."""
+    if not len(features):
+        return Scores(np.empty((0, len(HORIZON_STEPS))), np.empty((0, 3)))
+    return Scores(scorer.survival(features), scorer.quantiles(features))
+
+
+@dataclass(frozen=True, slots=True)
+class TrendScorer:
+    """The first-day scorer: the signal's own trend, no training."""
+
+    version: str = "trend-1"
+    threshold: float = 0.7
+
+    def survival(self, features: F64) -> F64:
+        """See `trend_survival`."""
+        return trend_survival(features)
+
+    def quantiles(self, features: F64) -> F64:
+        """See `trend_quantiles`."""
+        return trend_quantiles(features)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedScorer:
+    """The hazard model says whether, the time model says when."""
+
+    version: str
+    threshold: float
+    hazard: Any  # forewarn.classification.hazard.HazardModel
+    time: Any  # forewarn.forecasting.time_to_failure.TimeToFailureModel
+
+    def survival(self, features: F64) -> F64:
+        """P(no failure within each horizon) by the hazard model."""
+        survival: F64 = self.hazard.survival(features)
+        return survival
+
+    def quantiles(self, features: F64) -> F64:
+        """Calibrated quantiles of the steps to the failure."""
+        quantiles: F64 = self.time.predict(features)
+        return quantiles
