@@ -1,1 +1,1 @@
-"""A small shop that makes telemetry and fails on request."""
+"""A simulated shop with real queueing behaviour, and failures that can be asked for by name."""
