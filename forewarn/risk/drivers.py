@@ -102,8 +102,8 @@ def companions(
     count = len(target) // 6
     for row, one in zip(others, series, strict=True):
         correlation, lag = _lagged_correlation(row, target)
+        before, after = _mean(row[:count]), _mean(row[-count:])
         with np.errstate(all="ignore"):
-            before, after = np.nanmean(row[:count]), np.nanmean(row[-count:])
             change = (after - before) / abs(before) if before else np.nan
         if abs(correlation) >= 0.8 and np.isfinite(change) and abs(change) >= 0.15:
             ahead = f", {lag} steps earlier" if lag else ""
@@ -111,6 +111,11 @@ def companions(
             found.append((abs(correlation), Driver(one.entity, one.name, text, 0.0, hypothesis=True)))
     found.sort(key=lambda pair: -pair[0])
     return [driver for _, driver in found[:most]]
+
+
+def _mean(cells: NDArray[np.float32]) -> float:
+    there = cells[np.isfinite(cells)]
+    return float(there.mean()) if len(there) else np.nan
 
 
 def _lagged_correlation(cause: NDArray[np.float32], effect: NDArray[np.float32]) -> tuple[float, int]:

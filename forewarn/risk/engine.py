@@ -21,7 +21,6 @@ from forewarn.risk.records import (
     Recovered,
     Risk,
     TimeToFailure,
-    Watermark,
     episode_of,
 )
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer, Scores, score
@@ -31,6 +30,7 @@ F64 = NDArray[np.float64]
 
 ENOUGH_STEPS = 60  # history below which nothing is predicted
 _MUCH_MISSING = 0.5  # share of the last 60 steps
+_COMPANION_CELLS = 180  # how far back signals are compared, in steps
 
 
 class RiskEngine:
@@ -46,6 +46,7 @@ class RiskEngine:
         self.step_seconds = step_seconds
         self.scored_cell = -1
         self.neighbours: dict[str, set[str]] = {}  # of the service graph, both directions
+        self.peers: list[RiskEngine] = [self]  # engines that hold the rest of the namespace
         self._hold = ceil(lateness_seconds / step_seconds)
         self._score_every = score_every
         self._episodes: dict[Series, Episode] = {}
@@ -60,8 +61,9 @@ class RiskEngine:
 
     def due(self) -> int | None:
         """The cell up to which can be scored now, None where nothing new is complete."""
-        end = self.windows.newest_ns // self.windows.step_ns - self._hold + 1
-        if self.windows.newest_ns < 0 or end < self.scored_cell + self._score_every:
+        newest = max(peer.windows.newest_ns for peer in self.peers)  # one event clock for the namespace
+        end = newest // self.windows.step_ns - self._hold + 1
+        if newest < 0 or end < self.scored_cell + self._score_every:
             return None
         return int(end)
 
@@ -83,7 +85,7 @@ class RiskEngine:
         """Score everything at the start of cell `end`; what is to be told, and the scores for whoever keeps them."""
         seen = self.windows.snapshot(end)
         scores = score(scorer, seen.features)
-        observations: list[Observation] = self._failures(seen, end)
+        observations = self._failures(seen, end)
         risks = []
         for i, row in enumerate(seen.rows):
             series = self.windows.series[int(row)]
@@ -96,7 +98,6 @@ class RiskEngine:
                 if risk is not None:
                     risks.append(risk)
         self.scored_cell = end
-        observations.append(Watermark(self.namespace, self._time(end)))
         return risks, observations, seen, scores
 
     def _time(self, cell: int) -> datetime:
@@ -200,8 +201,11 @@ class RiskEngine:
     def _companions(self, series: Series, row: np.int64, end: int) -> list[Driver]:
         """Signals of the entity and its neighbours in the service graph that moved with this one."""
         near = {series.entity} | self.neighbours.get(series.entity, set())
-        rows = [r for r, s in enumerate(self.windows.series) if s.entity in near and r != row]
-        if not rows:
-            return []
-        cells = self.windows.history(np.array([row, *rows], np.int64), end, 180)
-        return companions(cells[0], cells[1:], [self.windows.series[r] for r in rows])
+        target = self.windows.history(np.array([row], np.int64), end, _COMPANION_CELLS)[0]
+        cells, names = [np.empty((0, _COMPANION_CELLS), np.float32)], []
+        for peer in self.peers:
+            known = list(peer.windows.series)
+            rows = np.array([r for r, s in enumerate(known) if s.entity in near and s != series], np.int64)
+            cells.append(peer.windows.history(rows, end, _COMPANION_CELLS))
+            names += [known[int(r)] for r in rows]
+        return companions(target, np.vstack(cells), names)

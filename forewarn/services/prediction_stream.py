@@ -1,0 +1,187 @@
+"""The stream of predictions: metrics from the log into windows, scores, and risks back onto the log."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import structlog
+from confluent_kafka import Consumer, Message, TopicPartition
+from numpy.typing import NDArray
+
+from forewarn.config.settings import Settings
+from forewarn.risk.engine import RiskEngine
+from forewarn.risk.records import Observation, Risk, Watermark, encode
+from forewarn.risk.scorer import Scorer, Scores
+from forewarn.services.told import Told, read_told
+from forewarn.stores.log import consumer, dead_letter, producer
+from forewarn.telemetry import topics
+from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.otlp_metrics import decode_metrics
+from forewarn.telemetry.samples import SampleBatch, Series, namespace_of
+
+logger = structlog.get_logger(__name__)
+
+F64 = NDArray[np.float64]
+
+GROUP = "predictor"
+CATCHING_UP_MESSAGES = 200  # behind by more, windows are filled first and nothing is scored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latest:
+    """The newest scores of an engine: the series of each row, its value and limit, and when they were made."""
+
+    at: datetime
+    step_seconds: float
+    series: list[Series]
+    values: F64
+    limits: F64
+    features: F64
+    scores: Scores
+    model_version: str
+
+
+class PredictionStream:
+    """Consumes `otlp_metrics`, keeps one engine for each partition and namespace, tells risks and observations.
+
+    State is a function of the log: when partitions are assigned, their metrics are read again from the start and
+    what was told is read back, so a restart or a rebalance repeats nothing and forgets nothing.
+    """
+
+    def __init__(self, settings: Settings, scorer: Callable[[], Scorer]) -> None:
+        self.settings = settings
+        self.counters: dict[str, float] = dict.fromkeys(
+            ("samples_total", "late_total", "dead_letters_total", "scored_rows_total", "risks_total", "lag_messages"), 0
+        )
+        self.latest: dict[tuple[int, str], Latest] = {}
+        self.neighbours: dict[str, set[str]] = {}
+        self._scorer = scorer
+        self._engines: dict[tuple[int, str], RiskEngine] = {}
+        self._told = Told()
+        self._watermarks: dict[str, int] = {}
+        self._producer = producer(settings.kafka_bootstrap)
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Until `stop`. Raises what the broker raises for good; retries what passes."""
+        names = [topics.METRICS]
+        member = consumer(self.settings.kafka_bootstrap, GROUP, names, on_assign=self._assign, on_revoke=self._revoke)
+        try:
+            while not self._stop.is_set():
+                messages = member.consume(500, timeout=0.2)
+                for message in messages:
+                    self._take(message)
+                self.counters["lag_messages"] = lag = self._lag(member)
+                if lag <= CATCHING_UP_MESSAGES:
+                    self._assess_all()
+                if messages:
+                    member.commit(asynchronous=True)
+        finally:
+            self._producer.flush(10)
+            member.close()
+
+    def stop(self) -> None:
+        """End `run` after the batch at hand."""
+        self._stop.set()
+
+    def _assign(self, member: Consumer, partitions: list[TopicPartition]) -> None:
+        self._told = read_told(self.settings.kafka_bootstrap)
+        for partition in partitions:
+            low, _ = member.get_watermark_offsets(partition, timeout=10)
+            partition.offset = low
+        member.assign(partitions)
+        logger.info("rebuilding windows from the log", partitions=[p.partition for p in partitions])
+
+    def _revoke(self, member: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {p.partition for p in partitions}
+        for key in [k for k in self._engines if k[0] in gone]:
+            del self._engines[key]
+            self.latest.pop(key, None)
+
+    def _take(self, message: Message) -> None:
+        if message.error():
+            logger.warning("the broker reports an error", reason=str(message.error()))
+            return
+        try:
+            batch = decode_metrics(message.value())
+        except TelemetryError as error:
+            self.counters["dead_letters_total"] += 1
+            dead_letter(self._producer, message, str(error))
+            return
+        self.counters["samples_total"] += len(batch)
+        for namespace, part in _by_namespace(batch):
+            self._engine(message.partition(), namespace).ingest(part)
+
+    def _engine(self, partition: int, namespace: str) -> RiskEngine:
+        engine = self._engines.get((partition, namespace))
+        if engine is None:
+            s = self.settings
+            engine = RiskEngine(namespace, s.step_of(namespace), s.lateness_seconds, s.score_every_steps)
+            engine.neighbours = self.neighbours
+            if namespace in self._told.watermarks:
+                engine.restore(self._told.watermarks[namespace], self._told.risks, self._told.failing)
+            self._engines[(partition, namespace)] = engine
+            peers = [e for (_, n), e in self._engines.items() if n == namespace]
+            for each in peers:
+                each.peers = peers
+        return engine
+
+    def _lag(self, member: Consumer) -> int:
+        """Messages that are on the log and not taken yet."""
+        lag = 0
+        for partition in member.position(member.assignment()):
+            _, high = member.get_watermark_offsets(partition, cached=True)
+            if partition.offset >= 0 and high >= 0:
+                lag += max(high - partition.offset, 0)
+        return lag
+
+    def _assess_all(self) -> None:
+        scorer = self._scorer()
+        for key, engine in list(self._engines.items()):
+            end = engine.due()
+            if end is not None:
+                self._assess(key, engine, end, scorer)
+        self.counters["late_total"] = sum(e.windows.tallies["late"] for e in self._engines.values())
+        self.counters["series"] = sum(len(e.windows.series) for e in self._engines.values())
+
+    def _assess(self, key: tuple[int, str], engine: RiskEngine, end: int, scorer: Scorer) -> None:
+        risks, observations, seen, scores = engine.assess(end, scorer)
+        series = [engine.windows.series[int(r)] for r in seen.rows]
+        at = datetime.fromtimestamp(end * engine.step_seconds, UTC)
+        self.latest[key] = Latest(
+            at, engine.step_seconds, series, seen.values, seen.limits, seen.features, scores, scorer.version
+        )
+        for risk in risks:
+            self._produce(topics.RISKS, risk.entity, risk)
+        for observation in observations:
+            self._produce(topics.OBSERVATIONS, getattr(observation, "entity", engine.namespace), observation)
+        self.counters["scored_rows_total"] += len(seen.rows)
+        self.counters["risks_total"] += len(risks)
+        self._tell_watermark(engine.namespace)
+
+    def _tell_watermark(self, namespace: str) -> None:
+        """The event clock of a namespace is that of its slowest engine."""
+        engines = [e for (_, n), e in self._engines.items() if n == namespace]
+        cell = min(e.scored_cell for e in engines)
+        if cell > self._watermarks.get(namespace, -1):
+            self._watermarks[namespace] = cell
+            at = datetime.fromtimestamp(cell * engines[0].step_seconds, UTC)
+            self._produce(topics.OBSERVATIONS, namespace, Watermark(namespace, at))
+
+    def _produce(self, topic: str, key: str, record: Risk | Observation) -> None:
+        self._producer.produce(topic, key=key.encode(), value=encode(record))
+        self._producer.poll(0)
+
+
+def _by_namespace(batch: SampleBatch) -> list[tuple[str, SampleBatch]]:
+    """Parts of a batch by namespace; nearly always one, for a message has one entity."""
+    names = [namespace_of(s.entity) for s in batch.series]
+    if len(set(names)) <= 1:
+        return [(names[0], batch)] if names else []
+    parts = []
+    for name in dict.fromkeys(names):
+        keep = np.array([n == name for n in names])[batch.index]
+        parts.append((name, SampleBatch(batch.series, batch.index[keep], batch.times[keep], batch.values[keep])))
+    return parts

@@ -1,0 +1,98 @@
+"""What was told so far, read back from the log: a predictor that starts again neither repeats nor forgets."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+
+from forewarn.risk.records import FailureObserved, Recovered, Risk, Watermark, decode_observation, decode_risk
+from forewarn.telemetry import topics
+
+logger = structlog.get_logger(__name__)
+
+Key = tuple[str, str]  # entity, signal
+
+
+@dataclass(slots=True)
+class Told:
+    """Open risks and failing signals by (entity, signal), and the event clock of each namespace."""
+
+    risks: dict[Key, Risk] = field(default_factory=dict)
+    failing: set[Key] = field(default_factory=set)
+    watermarks: dict[str, datetime] = field(default_factory=dict)
+
+    def see(self, topic: str, payload: bytes) -> None:
+        """Take one record of `risks` or `observations`, in the order of the log."""
+        if topic == topics.RISKS:
+            risk = decode_risk(payload)
+            if risk.state == "withdrawn":
+                self.risks.pop((risk.entity, risk.signal), None)
+            else:
+                self.risks[(risk.entity, risk.signal)] = risk
+            return
+        observation = decode_observation(payload)
+        if isinstance(observation, FailureObserved):
+            self.failing.add((observation.entity, observation.signal))
+        elif isinstance(observation, Recovered):
+            self.failing.discard((observation.entity, observation.signal))
+        elif isinstance(observation, Watermark):
+            at = self.watermarks.get(observation.namespace)
+            self.watermarks[observation.namespace] = max(observation.at, at) if at else observation.at
+
+
+def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:
+    """Read both topics from their first to their last message.
+
+    Raises TimeoutError where the broker does not deliver them in time.
+    """
+    told = Told()
+    failures: dict[Key, datetime] = {}
+    reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "told", "enable.auto.commit": False})
+    try:
+        ends = _assign_all(reader)
+        while ends:
+            messages = reader.consume(1000, timeout=timeout_seconds)
+            if not messages:
+                raise TimeoutError(
+                    f"{len(ends)} partitions of risks and observations were not read: is the broker well?"
+                )
+            for message in messages:
+                if message.error():
+                    continue
+                _see(told, failures, message.topic(), message.value())
+                at = (message.topic(), message.partition())
+                if message.offset() + 1 >= ends.get(at, 0):
+                    ends.pop(at, None)
+    finally:
+        reader.close()
+    for key, failed_at in failures.items():  # the topics are read side by side: a failure ends the risks before it
+        if key in told.risks and told.risks[key].predicted_at <= failed_at:
+            del told.risks[key]
+    return told
+
+
+def _see(told: Told, failures: dict[Key, datetime], topic: str, payload: bytes) -> None:
+    try:
+        told.see(topic, payload)
+        if topic == topics.OBSERVATIONS:
+            observation = decode_observation(payload)
+            if isinstance(observation, FailureObserved):
+                failures[(observation.entity, observation.signal)] = observation.at
+    except msgspec.MsgspecError as error:
+        logger.warning("a record that cannot be read was passed over", topic=topic, reason=str(error))
+
+
+def _assign_all(reader: Consumer) -> dict[tuple[str, int], int]:
+    """Assign every partition of both topics from its start; returns the end of each that is not empty."""
+    ends = {}
+    partitions = []
+    for name in (topics.RISKS, topics.OBSERVATIONS):
+        for number in reader.list_topics(name, timeout=10).topics[name].partitions:
+            low, high = reader.get_watermark_offsets(TopicPartition(name, number), timeout=10)
+            if high > low:
+                ends[(name, number)] = high
+                partitions.append(TopicPartition(name, number, low))
+    reader.assign(partitions)
+    return ends

@@ -1,0 +1,127 @@
+"""The engine tells a failure ahead, once, says when it came, and is silent where it does not know."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from forewarn.risk.engine import RiskEngine
+from forewarn.risk.records import Abstained, FailureObserved, Observation, Recovered, Risk
+from forewarn.risk.scorer import TrendScorer
+from forewarn.telemetry.samples import SampleBatch, Series
+
+STEP_NS = 60 * 10**9
+START = 1_700_000_100 // 900 * 900 * 10**9
+USAGE = Series("shop/api", "process.memory.usage", unit="By")
+LIMIT = Series("shop/api", "process.memory.usage.limit", unit="By")
+
+
+def batch(values: np.ndarray, first: int, limit: float = 1e9) -> SampleBatch:
+    """One sample a step of the signal and its limit; NaN leaves a step out."""
+    steps = np.arange(first, first + len(values))
+    keep = ~np.isnan(values)
+    times = np.repeat(START + steps[keep] * STEP_NS, 2)
+    index = np.tile(np.array([0, 1], np.int32), keep.sum())
+    both = np.stack([values[keep], np.full(keep.sum(), limit)], 1).ravel()
+    return SampleBatch((USAGE, LIMIT), index, times, both)
+
+
+def run(values: np.ndarray, engine: RiskEngine | None = None, first: int = 0) -> tuple[list[Risk], list[Observation]]:
+    """Feed step by step, as a live stream comes."""
+    engine = engine or RiskEngine("shop", 60, 0, 1)
+    risks, observations = [], []
+    for i in range(0, len(values), 5):
+        engine.ingest(batch(values[i : i + 5], first + i))
+        end = engine.due()
+        if end is not None:
+            told, seen, _, _ = engine.assess(end, TrendScorer())
+            risks += told
+            observations += seen
+    return risks, observations
+
+
+def at(step: int) -> datetime:
+    return datetime.fromtimestamp(START / 1e9 + step * 60, UTC)
+
+
+def leak(steps: int = 700, begin: int = 300, per_step: float = 2e6) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return 3e8 + np.maximum(np.arange(steps) - begin, 0) * per_step + rng.normal(0, 2e6, steps)
+
+
+def test_a_leak_is_told_ahead_and_its_failure_is_seen() -> None:
+    risks, observations = run(np.minimum(leak(), 1e9))
+    failure = next(o for o in observations if isinstance(o, FailureObserved))
+    assert abs((failure.at - at(650)).total_seconds()) < 600
+    assert risks[0].state == "open"
+    assert failure.at - risks[0].predicted_at > timedelta(hours=1)
+    assert {r.episode for r in risks} == {risks[0].episode}
+    assert [r.revision for r in risks] == list(range(len(risks)))
+    halfway = risks[len(risks) // 2]
+    expected = halfway.predicted_at + timedelta(seconds=halfway.time_to_failure.p50 or 0)
+    assert abs((expected - failure.at) / (failure.at - halfway.predicted_at)) < 0.4
+    assert all(r.predicted_at <= failure.at for r in risks)
+
+
+def test_a_risk_says_why_and_what_to_do() -> None:
+    risk = run(np.minimum(leak(), 1e9))[0][0]
+    assert risk.mode == "memory_exhaustion"
+    assert any("grows by" in d.text for d in risk.drivers)
+    assert sum(d.contribution for d in risk.drivers) > 0.3
+    assert any("of 954 MiB" in text for text in risk.evidence)
+    assert any("1.3 GiB" in a.text for a in risk.actions)
+    assert len(risk.forecast.future_seconds) == len(risk.forecast.p50) > 10
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(700, 9.5e8),
+        6e8 + 2e8 * np.sin(np.arange(2000) / 1440 * 2 * np.pi),
+    ],
+    ids=["flat and high", "daily season"],
+)
+def test_what_does_not_fail_is_not_told(values: np.ndarray) -> None:
+    noise = np.random.default_rng(0).normal(0, 2e6, len(values))
+    assert run(values + noise)[0] == []
+
+
+def test_a_sawtooth_is_known_after_its_first_teeth() -> None:
+    values = 4e8 + 4e6 * (np.arange(1500) % 100) + np.random.default_rng(0).normal(0, 2e6, 1500)
+    told = [r for r in run(values)[0] if r.state == "open" and r.predicted_at > at(200)]
+    assert told == []
+
+
+def test_too_little_history_and_missing_data_are_said() -> None:
+    risks, observations = run(leak(50, begin=0, per_step=1e7))
+    assert risks == []
+    reasons = [o.reason for o in observations if isinstance(o, Abstained)]
+    assert reasons[0].startswith("too little history")
+    values = np.full(400, 5e8)
+    values[300:390] = np.nan
+    _, observations = run(values)
+    assert [o.reason for o in observations if isinstance(o, Abstained)][1] == ""  # an hour of history is enough
+
+
+def test_recovery_is_seen() -> None:
+    values = np.minimum(leak(), 1e9)
+    values[680:] = 3e8
+    _, observations = run(np.concatenate([values, np.full(60, 3e8)]))
+    recovered = next(o for o in observations if isinstance(o, Recovered))
+    assert at(675) <= recovered.at <= at(690)
+
+
+def test_a_restart_neither_repeats_nor_forgets() -> None:
+    values = np.minimum(leak(), 1e9)
+    whole, _ = run(values)
+    engine = RiskEngine("shop", 60, 0, 1)
+    before, _ = run(values[:550], engine)
+    again = RiskEngine("shop", 60, 0, 1)
+    again.restore(at(550), {(USAGE.entity, USAGE.name): before[-1]}, set())
+    again.ingest(batch(values[:550], 0))
+    assert again.due() is None or again.due() > engine.scored_cell
+    after, observations = run(values[550:], again, first=550)
+    assert {r.episode for r in after} <= {before[0].episode}
+    assert len({r.risk_id for r in before + after}) == len(before) + len(after)
+    assert abs(len(before) + len(after) - len(whole)) <= 1
+    assert sum(isinstance(o, FailureObserved) for o in observations) == 1
