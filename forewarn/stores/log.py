@@ -1,5 +1,6 @@
 """The log: topics, producers and consumers of a Kafka-protocol broker (Redpanda, Kafka, Tansu)."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -149,8 +150,6 @@ def _await_broker(admin: AdminClient, bootstrap: str, wait_seconds: float) -> se
 
 
 def _library_logger() -> Any:
-    import logging
-
     library = logging.getLogger("librdkafka")
-    library.setLevel(logging.CRITICAL)  # its reconnect lines are many; services say once that the broker is away
+    library.setLevel(logging.CRITICAL + 1)  # its reconnect lines are many; services say once that the broker is away
     return library

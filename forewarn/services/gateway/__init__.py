@@ -1,0 +1,1 @@
+"""Telemetry over HTTP into the log: nothing is answered before the broker has it."""

@@ -1,0 +1,81 @@
+"""`python -m forewarn.services.gateway`: serves the doors until SIGTERM or SIGINT."""
+
+import ipaddress
+import socket
+import sys
+
+import structlog
+import uvicorn
+
+from forewarn.config.settings import Settings
+from forewarn.services.gateway.app import Gateway
+from forewarn.services.gateway.delivery import Delivery
+from forewarn.services.gateway.meters import Meters
+from forewarn.services.heartbeat import Heartbeat
+from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.stores.log import create_topics
+
+logger = structlog.get_logger("forewarn.services.gateway")
+
+
+def main() -> None:
+    """Listen on `bind_host:gateway_port`; exits with a sentence where that is not possible or not safe."""
+    settings = Settings()
+    configure_logging(settings)
+    refuse_open_door(settings)
+    listener = _listen(settings.bind_host, settings.gateway_port)
+    try:
+        create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
+    except TimeoutError as error:
+        sys.exit(f"gateway: {error}")
+    meters = Meters()
+    gateway = Gateway(settings, Delivery(settings.kafka_bootstrap, settings.kafka_partitions), meters)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            gateway.app(),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=8,
+            limit_concurrency=1000,
+            server_header=False,
+        )
+    )
+    heartbeat = Heartbeat(settings.postgres_url.get_secret_value(), "gateway", socket.gethostname())
+    heartbeat.counters = meters.counters
+    stop_event()  # uvicorn stops at a signal and raises it again; this takes it, so that the exit code is 0
+    with heartbeat:
+        logger.info("gateway listens", address=f"http://{settings.bind_host}:{settings.gateway_port}")
+        server.run(sockets=[listener])
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Exit if the gateway would be open to the network without a token."""
+    has_token = settings.gateway_token is not None and settings.gateway_token.get_secret_value()
+    if not has_token and not _is_loopback(settings.bind_host):
+        sys.exit(
+            f"gateway: FOREWARN_BIND_HOST is {settings.bind_host}, which others can reach, and there is no token: "
+            "anyone could write telemetry. Set FOREWARN_GATEWAY_TOKEN (senders show it as a Bearer token) "
+            "or bind to 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        sys.exit(
+            f"gateway: cannot listen on {host}:{port} ({error.strerror}). Is another gateway running? "
+            "Set FOREWARN_GATEWAY_PORT to a free port."
+        )
+
+
+if __name__ == "__main__":
+    main()

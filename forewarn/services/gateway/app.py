@@ -1,0 +1,156 @@
+"""The gateway's doors as an ASGI application."""
+
+import hmac
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from forewarn.config.settings import Settings
+from forewarn.services.gateway.answers import JSON, PROTOBUF, Refused, accepted, refused
+from forewarn.services.gateway.body import read_body, unpack
+from forewarn.services.gateway.delivery import Delivery, Outgoing, Undelivered
+from forewarn.services.gateway.meters import Meters
+from forewarn.stores.log import MAX_MESSAGE_BYTES
+from forewarn.telemetry import topics
+from forewarn.telemetry.activity import ActivityEvent, decode_activity, encode_activity
+from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.otlp_json import parse_json
+from forewarn.telemetry.otlp_split import Signal, cut, parse, split_by_entity
+
+_TOPICS: dict[Signal, str] = {"metrics": topics.METRICS, "logs": topics.LOGS, "traces": topics.SPANS}
+_RETRY_AFTER_SECONDS = 5
+_SMALL_BODY = 32 * 1024  # below this, a thread costs more than the work
+
+Prepare = Callable[[bytes], list[Outgoing]]
+
+
+class Gateway:
+    """Takes telemetry over HTTP, cuts it by entity and answers when the broker has all of it."""
+
+    def __init__(self, settings: Settings, delivery: Delivery, meters: Meters) -> None:
+        self._token = settings.gateway_token.get_secret_value().encode() if settings.gateway_token else b""
+        self._limit = settings.gateway_max_body_bytes
+        self._delivery = delivery
+        self._meters = meters
+
+    def app(self) -> Starlette:
+        """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/healthz`, `/readyz`, `/metrics`."""
+        routes = [Route(f"/v1/{signal}", self._otlp_door(signal), methods=["POST"]) for signal in _TOPICS]
+        routes += [
+            Route("/v1/activity", self._activity, methods=["POST"]),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics),
+        ]
+        return Starlette(routes=routes, lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(self._delivery.close)
+
+    def _otlp_door(self, signal: Signal) -> Callable[..., object]:
+        async def door(request: Request) -> Response:
+            media_type = _media_type(request)
+            prepare = _otlp_prepare(signal, media_type)
+            return await self._take(request, signal, media_type, prepare, lambda: accepted(signal, media_type))
+
+        return door
+
+    async def _activity(self, request: Request) -> Response:
+        """JSON of one event or a list of them, see `ActivityEvent`."""
+        media_type = _media_type(request)
+
+        def prepare(body: bytes) -> list[Outgoing]:
+            if media_type != JSON:
+                raise Refused(415, f"Content-Type must be {JSON}")
+            return _activity_messages(body)
+
+        return await self._take(request, "activity", JSON, prepare, lambda: JSONResponse({}))
+
+    async def _take(
+        self, request: Request, door: str, media_type: str, prepare: Prepare, answer: Callable[[], Response]
+    ) -> Response:
+        started = time.perf_counter()
+        try:
+            await self._deliver(request, door, prepare)
+            response = answer()
+        except Refused as refusal:
+            response = refused(refusal, media_type)
+        self._meters.answered(door, response.status_code, time.perf_counter() - started)
+        return response
+
+    async def _deliver(self, request: Request, door: str, prepare: Prepare) -> None:
+        self._check_token(request)
+        packed = await read_body(request, self._limit)
+
+        def work() -> tuple[int, list[Outgoing]]:
+            body = unpack(packed, request.headers.get("content-encoding", ""), self._limit)
+            return len(body), prepare(body)
+
+        try:
+            size, messages = work() if len(packed) < _SMALL_BODY else await run_in_threadpool(work)
+            await self._delivery.send(messages)
+        except TelemetryError as error:
+            raise Refused(400, str(error)) from error
+        except Undelivered as error:
+            reason = f"the broker did not take the data ({error}); nothing is lost if you send it again"
+            raise Refused(503, reason, _RETRY_AFTER_SECONDS) from error
+        self._meters.accepted(door, size, len(messages))
+
+    def _check_token(self, request: Request) -> None:
+        if not self._token:
+            return
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
+            raise Refused(401, "send 'Authorization: Bearer <token>' with the gateway's token (FOREWARN_GATEWAY_TOKEN)")
+
+    async def _healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _readyz(self, request: Request) -> Response:
+        if await run_in_threadpool(self._delivery.reachable):
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("the broker cannot be reached\n", 503, {"Retry-After": str(_RETRY_AFTER_SECONDS)})
+
+    async def _metrics(self, request: Request) -> Response:
+        return Response(self._meters.text(), media_type="text/plain; version=0.0.4")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _otlp_prepare(signal: Signal, media_type: str) -> Prepare:
+    def prepare(body: bytes) -> list[Outgoing]:
+        if media_type == JSON:
+            body = parse_json(signal, body).SerializeToString()
+        elif media_type == PROTOBUF:
+            parse(signal, body)
+        else:
+            raise Refused(415, f"Content-Type is '{media_type}'; OTLP needs {PROTOBUF} or {JSON}")
+        return [
+            (_TOPICS[signal], entity, piece)
+            for entity, part in split_by_entity(body).items()
+            for piece in cut(signal, part, MAX_MESSAGE_BYTES)
+        ]
+
+    return prepare
+
+
+def _activity_messages(body: bytes) -> list[Outgoing]:
+    by_service: dict[str, list[ActivityEvent]] = {}
+    for event in decode_activity(body, datetime.now(UTC)):
+        by_service.setdefault(event.service, []).append(event)
+    return [
+        (topics.ACTIVITY, service, encode_activity(events[start : start + 5000]))
+        for service, events in by_service.items()
+        for start in range(0, len(events), 5000)
+    ]

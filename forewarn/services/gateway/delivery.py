@@ -1,0 +1,124 @@
+"""Puts messages into the log and tells when the broker has them."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from forewarn.stores import log
+
+logger = structlog.get_logger(__name__)
+
+_UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+Outgoing = tuple[str, str, bytes]  # topic, key, value
+
+
+class Undelivered(Exception):  # noqa: N818  the sender is asked to try again
+    """The broker does not have all of the messages."""
+
+
+class Delivery:
+    """A producer whose `send` returns once the broker has acknowledged every message.
+
+    A fatal error of the idempotent producer (a broker that forgot it) replaces the producer; topics that a new
+    broker does not have are made again.
+    """
+
+    def __init__(self, bootstrap: str, partitions: int, seconds: float = 4.0) -> None:
+        self._bootstrap, self._partitions, self._seconds = bootstrap, partitions, seconds
+        self._producer = self._new_producer()
+        self._fatal = threading.Event()
+        self._topics_missing = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="delivery", daemon=True)
+        self._thread.start()
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """Return when all are delivered. Raises Undelivered if one is not, after about `seconds`."""
+        if not messages:
+            return
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[KafkaError | None] = loop.create_future()
+        pending = _Pending(len(messages), loop, done)
+        producer = self._producer
+        for topic, key, value in messages:
+            try:
+                producer.produce(topic, value, key, on_delivery=pending.report)
+            except (BufferError, KafkaException) as error:
+                raise Undelivered(_reason(error)) from error
+        failure = await done
+        if failure is not None:
+            self._note(failure)
+            raise Undelivered(failure.str())
+
+    def reachable(self) -> bool:
+        """Whether the broker answers now; blocks for up to 2 s."""
+        return log.reachable(self._producer)
+
+    def close(self) -> None:
+        """Deliver what is under way, for a few seconds at most."""
+        self._producer.flush(self._seconds)
+        self._stopped.set()
+        self._thread.join()
+
+    def _new_producer(self) -> Producer:
+        return log.producer(self._bootstrap, self._seconds, error_cb=self._note)
+
+    def _note(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._fatal.set()
+        if error.code() in _UNKNOWN_TOPIC:
+            self._topics_missing.set()
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._producer.poll(0.1)
+            except KafkaException as error:  # poll raises fatal errors instead of reporting them
+                self._note(error.args[0])
+            if self._fatal.is_set():
+                self._replace_producer()
+            if self._topics_missing.is_set():
+                self._make_topics()
+
+    def _replace_producer(self) -> None:
+        logger.warning("the producer cannot go on (did the broker restart?), starting another")
+        old, self._producer = self._producer, self._new_producer()
+        self._fatal.clear()
+        old.purge()  # their senders are told to try again
+        old.poll(0)
+
+    def _make_topics(self) -> None:
+        self._topics_missing.clear()
+        try:
+            log.create_topics(self._bootstrap, self._partitions, wait_seconds=2)
+        except (TimeoutError, KafkaException) as error:
+            logger.warning("topics are missing and cannot be created", error=str(error))
+
+
+class _Pending:
+    """Counts the delivery reports of one request."""
+
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop, done: "asyncio.Future[KafkaError | None]") -> None:
+        self._left, self._loop, self._done = count, loop, done
+        self._failure: KafkaError | None = None
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """Called for each message, always in the thread that polls."""
+        self._failure = self._failure or error
+        self._left -= 1
+        if not self._left and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if not self._done.done():  # the sender may have gone
+            self._done.set_result(self._failure)
+
+
+def _reason(error: Any) -> str:
+    if isinstance(error, BufferError):
+        return "the queue to the broker is full"
+    return str(error.args[0].str())

@@ -1,0 +1,46 @@
+"""What the gateway counts, for Prometheus and for `service_status`."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+
+class Meters:
+    """Counters of one gateway; see `text` for Prometheus and `counters` for the heartbeat."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "forewarn_gateway_requests", "Requests answered.", ["door", "status"], registry=self._registry
+        )
+        self._bytes = Counter(
+            "forewarn_gateway_body_bytes", "Bytes of accepted bodies, unpacked.", ["door"], registry=self._registry
+        )
+        self._messages = Counter(
+            "forewarn_gateway_messages", "Messages that the broker acknowledged.", ["door"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "forewarn_gateway_request_duration_seconds", "From first byte to answer.", ["door"], registry=self._registry
+        )
+        self.counters: dict[str, float] = {
+            "requests_total": 0,
+            "refused_total": 0,
+            "messages_total": 0,
+            "bytes_total": 0,
+        }
+
+    def accepted(self, door: str, body_bytes: int, messages: int) -> None:
+        """A body was taken and delivered."""
+        self._bytes.labels(door).inc(body_bytes)
+        self._messages.labels(door).inc(messages)
+        self.counters["bytes_total"] += body_bytes
+        self.counters["messages_total"] += messages
+
+    def answered(self, door: str, status: int, seconds: float) -> None:
+        """A request was answered, whatever the answer."""
+        self._requests.labels(door, str(status)).inc()
+        self._seconds.labels(door).observe(seconds)
+        self.counters["requests_total"] += 1
+        self.counters["refused_total"] += status >= 400
+
+    def text(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self._registry)
