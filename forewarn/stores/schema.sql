@@ -88,6 +88,7 @@ create table if not exists risks (           -- the ledger: append only
 create index if not exists risks_episode on risks (episode, revision);
 create index if not exists risks_entity on risks (entity, predicted_at);
 create index if not exists risks_expiry on risks (expires_at);
+create index if not exists risks_opened on risks (mode, entity) where state = 'open';
 
 create table if not exists failures (        -- what really happened, seen in the telemetry
     entity       text not null,
@@ -98,8 +99,10 @@ create table if not exists failures (        -- what really happened, seen in th
     value        double precision not null,
     limit_value  double precision not null,
     predicted    boolean not null,           -- false: a miss
+    episode      uuid,                       -- the one that spoke of it; one of its own for a miss
     primary key (entity, signal, failed_at)
 );
+create index if not exists failures_episode on failures (episode);
 
 create table if not exists outcomes (        -- one for each prediction, once its horizon has passed or it failed
     risk_id       uuid primary key references risks,
@@ -133,8 +136,10 @@ create table if not exists incident_history ( -- every version, append only
     version     integer not null,
     payload     jsonb not null,
     recorded_at timestamptz not null default now(),
+    published   boolean not null default false, -- on topic `incidents`
     primary key (incident_id, version)
 );
+create index if not exists incident_history_unpublished on incident_history (recorded_at) where not published;
 
 create table if not exists incident_episodes (
     episode     uuid primary key,
@@ -147,7 +152,7 @@ create table if not exists outbox (          -- a message to a channel, sent onc
     version      integer not null,
     channel      text not null,
     reason       text not null,              -- 'opened', 'failed', 'resolved' …
-    status       text not null default 'pending',  -- pending, sent, failed
+    status       text not null default 'pending',  -- pending, silenced, sent, failed, dropped
     attempts     integer not null default 0,
     next_attempt timestamptz not null default now(),
     last_error   text,

@@ -1,0 +1,51 @@
+"""The service graph: who calls whom, and how far a trouble may travel along it."""
+
+from collections import deque
+from collections.abc import Iterable
+
+MAX_HOPS = 4  # further away, everything is connected to everything
+
+
+class ServiceGraph:
+    """Calls between entities: a client depends on its server."""
+
+    def __init__(self, edges: Iterable[tuple[str, str]] = ()) -> None:
+        self._servers: dict[str, set[str]] = {}
+        self._clients: dict[str, set[str]] = {}
+        for client, server in edges:
+            if client != server:
+                self._servers.setdefault(client, set()).add(server)
+                self._clients.setdefault(server, set()).add(client)
+
+    def hops(self, client: str, server: str) -> int | None:
+        """Length of the shortest chain of calls from `client` to `server`; None where it does not depend on it."""
+        return self._reach(self._node(client), self._servers).get(self._node(server))
+
+    def dependants(self, entity: str) -> set[str]:
+        """Everything that calls the entity, directly or through others."""
+        return set(self._reach(self._node(entity), self._clients)) - {self._node(entity)}
+
+    def shared_servers(self, one: str, other: str) -> set[str]:
+        """What both call directly."""
+        return self._servers.get(self._node(one), set()) & self._servers.get(self._node(other), set())
+
+    def _node(self, entity: str) -> str:
+        """Graphs made of metrics often know the service's name only, without its namespace."""
+        if entity in self._servers or entity in self._clients:
+            return entity
+        name = entity.rpartition("/")[2]
+        return name if name in self._servers or name in self._clients else entity
+
+    @staticmethod
+    def _reach(start: str, neighbours: dict[str, set[str]]) -> dict[str, int]:
+        distance = {start: 0}
+        queue = deque([start])
+        while queue:
+            node = queue.popleft()
+            if distance[node] == MAX_HOPS:
+                continue
+            for neighbour in sorted(neighbours.get(node, ())):
+                if neighbour not in distance:
+                    distance[neighbour] = distance[node] + 1
+                    queue.append(neighbour)
+        return distance

@@ -1,0 +1,40 @@
+"""What a failure mode is called in a sentence, and whether it can be a consequence of another entity's trouble."""
+
+from dataclasses import dataclass
+
+from forewarn.risk.catalogue import failure_mode
+
+# What an entity uses up by itself: a dependency in trouble does not fill its disk or leak its memory.
+_OF_ITS_OWN = frozenset({"memory_exhaustion", "disk_full", "fd_exhaustion", "cpu_saturation"})
+# A promise to users that is broken, rather than a capacity that is used up.
+_OBJECTIVES = frozenset({"error_rate_climb", "latency_breach"})
+
+
+@dataclass(frozen=True, slots=True)
+class ModeWords:
+    """Words for a mode. `spreads`: entities that depend on each other can hand it on."""
+
+    noun: str
+    spreads: bool
+    objective: bool = False
+
+    def reaches(self, limit: str) -> str:
+        """`connection pool reaches its limit of 100`."""
+        return f"{self.noun} {'breaks its objective' if self.objective else 'reaches its limit'} of {limit}"
+
+    def reached(self, limit: str) -> str:
+        """`connection pool reached its limit of 100`."""
+        return f"{self.noun} {'broke its objective' if self.objective else 'reached its limit'} of {limit}"
+
+
+def words_of(mode: str, signal: str) -> ModeWords:
+    """Words of a mode, with the attributes that tell one signal from another: `file system (mountpoint=/data)`.
+
+    A mode that the catalogue does not give this signal is named by the signal.
+    """
+    name, _, attributes = signal.partition("{")
+    entry = failure_mode(name)
+    noun = entry.what if entry.mode == mode and mode != "capacity" else name
+    if attributes:
+        noun = f"{noun} ({attributes.removesuffix('}').replace(',', ', ')})"
+    return ModeWords(noun, spreads=mode not in _OF_ITS_OWN, objective=mode in _OBJECTIVES)

@@ -1,0 +1,53 @@
+"""Decides whether people are told about an incident now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forewarn.incidents.records import Incident
+
+CLOSINGS = ("resolved", "averted", "expired", "withdrawn")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """page: tell them. message: the kind of message ('opened', 'failed', 'resolved' …). reason: why or why not."""
+
+    page: bool
+    message: str
+    reason: str
+
+
+def should_page(incident: Incident, told: Sequence[str]) -> Verdict:
+    """Tell about each state once. `told`: messages about this incident so far, oldest first."""
+    if incident.state == "predicted":
+        return _predicted(incident, told)
+    if incident.state == "firing":
+        return _firing(told)
+    if not told:
+        return Verdict(False, incident.state, f"{incident.state}, and nobody was told that it was open")
+    if incident.state in told:
+        return Verdict(False, incident.state, f"'{incident.state}' was told already")
+    return Verdict(True, incident.state, f"it was told as '{told[-1]}' and is {incident.state} now")
+
+
+def _predicted(incident: Incident, told: Sequence[str]) -> Verdict:
+    if told and told[-1] in CLOSINGS:
+        return _again(told)
+    if told:
+        return Verdict(False, "opened", f"told as '{told[-1]}' already")
+    if incident.severity == "info":
+        return Verdict(False, "opened", "severity info: stored, not sent")
+    return Verdict(True, "opened", f"opened with severity {incident.severity}")
+
+
+def _firing(told: Sequence[str]) -> Verdict:
+    if "failed" not in told:
+        return Verdict(True, "failed", "it has failed")
+    return _again(told) if told[-1] in CLOSINGS else Verdict(False, "failed", "'failed' was told already")
+
+
+def _again(told: Sequence[str]) -> Verdict:
+    """A trouble that flaps is told twice, not every time."""
+    if "reopened" in told:
+        return Verdict(False, "reopened", "it flaps: 'reopened' was told already")
+    return Verdict(True, "reopened", f"it is back after '{told[-1]}'")

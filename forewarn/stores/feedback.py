@@ -1,0 +1,144 @@
+"""What engineers said: verdicts on incidents, and silences."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from forewarn.incidents.records import Incident
+
+VERDICTS = ("confirmed", "dismissed", "averted")
+MATCHED = ("entity", "signal", "mode", "severity")
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A verdict on an incident: 'confirmed', 'dismissed' (a false alarm) or 'averted' (someone acted)."""
+
+    feedback_id: str
+    incident_id: str
+    verdict: str
+    note: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Says nothing about incidents that match, from starts_at until ends_at (wall clock)."""
+
+    silence_id: str
+    matcher: dict[str, str]  # equal values of 'entity', 'signal', 'mode', 'severity'; a missing key matches all
+    starts_at: datetime
+    ends_at: datetime
+    reason: str
+    author: str
+
+    def matches(self, incident: Incident, at: datetime) -> bool:
+        """Whether it covers the incident at this (wall clock) time."""
+        fields = {name: getattr(incident, name) for name in MATCHED}
+        return self.starts_at <= at < self.ends_at and all(fields[k] == v for k, v in self.matcher.items())
+
+
+def check_feedback(feedback: Feedback) -> Feedback:
+    """Raises ValueError that says what is allowed."""
+    if feedback.verdict not in VERDICTS:
+        raise ValueError(f"verdict '{feedback.verdict}' is unknown: use one of {', '.join(VERDICTS)}")
+    return feedback
+
+
+def check_silence(silence: Silence) -> Silence:
+    """Raises ValueError that says what is wrong and what is allowed."""
+    unknown = set(silence.matcher) - set(MATCHED)
+    if unknown:
+        raise ValueError(f"a silence cannot match '{min(unknown)}': use {', '.join(MATCHED)}")
+    if not silence.matcher:
+        raise ValueError(f"a silence of everything is not allowed: name at least one of {', '.join(MATCHED)}")
+    if silence.ends_at <= silence.starts_at:
+        raise ValueError("a silence must end after it starts")
+    return silence
+
+
+def new_id() -> str:
+    """Identity of a new verdict or silence."""
+    return str(uuid.uuid4())
+
+
+class FeedbackStore(Protocol):
+    """What engineers said, as a store."""
+
+    def add(self, feedback: Feedback) -> bool:
+        """Keep a verdict; False where it is there already. Raises ValueError for an unknown one."""
+
+    def of(self, incident_id: str) -> list[Feedback]:
+        """Verdicts on an incident, oldest first."""
+
+    def add_silence(self, silence: Silence) -> None:
+        """Raises ValueError where it matches all or nothing."""
+
+    def end_silence(self, silence_id: str, at: datetime) -> bool:
+        """End a silence now; False where there is none that is still on."""
+
+    def silences(self, at: datetime | None = None) -> list[Silence]:
+        """Silences that are on at a time, or all; the one that ends first comes first."""
+
+
+class PostgresFeedback:
+    """FeedbackStore on a connection; the caller begins and ends the transaction."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def add(self, feedback: Feedback) -> bool:
+        """See FeedbackStore."""
+        f = check_feedback(feedback)
+        done = self._connection.execute(
+            b"insert into feedback (feedback_id, incident_id, verdict, note, author) values (%s, %s, %s, %s, %s)"
+            b" on conflict do nothing",
+            (f.feedback_id, f.incident_id, f.verdict, f.note, f.author),
+        )
+        return done.rowcount == 1
+
+    def of(self, incident_id: str) -> list[Feedback]:
+        """See FeedbackStore."""
+        return (
+            self._connection.cursor(row_factory=class_row(Feedback))
+            .execute(
+                b"select feedback_id::text, incident_id::text, verdict, note, author from feedback"
+                b" where incident_id = %s order by given_at",
+                (incident_id,),
+            )
+            .fetchall()
+        )
+
+    def add_silence(self, silence: Silence) -> None:
+        """See FeedbackStore."""
+        s = check_silence(silence)
+        self._connection.execute(
+            b"insert into silences (silence_id, matcher, starts_at, ends_at, reason, author)"
+            b" values (%s, %s, %s, %s, %s, %s)",
+            (s.silence_id, Jsonb(s.matcher), s.starts_at, s.ends_at, s.reason, s.author),
+        )
+
+    def end_silence(self, silence_id: str, at: datetime) -> bool:
+        """See FeedbackStore."""
+        done = self._connection.execute(
+            b"update silences set ends_at = greatest(%s, starts_at) where silence_id = %s and ends_at > %s",
+            (at, silence_id, at),
+        )
+        return done.rowcount == 1
+
+    def silences(self, at: datetime | None = None) -> list[Silence]:
+        """See FeedbackStore."""
+        return (
+            self._connection.cursor(row_factory=class_row(Silence))
+            .execute(
+                b"select silence_id::text, matcher, starts_at, ends_at, reason, author from silences"
+                b" where %s::timestamptz is null or (starts_at <= %s and ends_at > %s) order by ends_at, silence_id",
+                (at, at, at),
+            )
+            .fetchall()
+        )
