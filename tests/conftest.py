@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from model_fixtures import bentoml_home, bundle, feature_rows  # noqa: F401
 
 
 def free_port() -> int:

@@ -1,0 +1,191 @@
+"""How good predictions are on held-out time: as warnings of failures, as probabilities and as intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.risk.episodes import CONFIRM, WITHDRAW
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+MIN_LEAD_STEPS = 5.0  # a warning that comes later helps nobody
+WARNING_STEPS = 360.0  # a warning speaks of the next 360 steps, and of as long as it stays open
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A stretch of time in which a risk of series `row` was told: cells [start, end]."""
+
+    row: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventMetrics:
+    """Warnings held against failures. Leads are in steps, of the predicted failures only; NaN without one."""
+
+    failures: int
+    predicted: int
+    warnings: int
+    true_warnings: int
+    median_lead: float
+
+    @property
+    def recall(self) -> float:
+        """Share of the failures that a warning came at least MIN_LEAD_STEPS before; NaN without failures."""
+        return self.predicted / self.failures if self.failures else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """Share of the warnings that a failure followed; 0 where nothing was told though something failed."""
+        if self.warnings:
+            return self.true_warnings / self.warnings
+        return 0.0 if self.failures else float("nan")
+
+    @property
+    def false_warnings(self) -> int:
+        """Warnings that nothing followed."""
+        return self.warnings - self.true_warnings
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of recall and precision, 0 where either is undefined."""
+        total = self.recall + self.precision
+        return 2 * self.recall * self.precision / total if total > 0 else 0.0
+
+
+def warnings_of(probability: F64, at: I64, threshold: float) -> list[Told]:
+    """Stretches in which a risk is told: `probability` [S, M] of failing within the paging horizon, scored at cells
+    `at` [M]. The same hysteresis as `forewarn.risk.episodes`: CONFIRM scorings from the threshold on open one,
+    WITHDRAW scorings below a third of it close it. A NaN (while failing, nothing is predicted) closes it at once.
+    """
+    return [
+        Told(row, int(at[first]), int(at[last]))
+        for row, line in enumerate(probability)
+        for first, last in _stretches(line, threshold)
+    ]
+
+
+def _stretches(line: F64, threshold: float) -> list[tuple[int, int]]:
+    above = line >= threshold
+    below = ~(line >= threshold / 3)
+    found: list[tuple[int, int]] = []
+    if not above.any():
+        return found
+    i, n = 0, len(line)
+    opens = np.nonzero(_run_ends(above, CONFIRM))[0]
+    closes = np.nonzero(_run_ends(below, WITHDRAW) | np.isnan(line))[0]
+    while True:
+        later = opens[np.searchsorted(opens, i) :]
+        if not len(later):
+            return found
+        first = int(later[0])
+        ends = closes[np.searchsorted(closes, first) :]
+        last = int(ends[0]) if len(ends) else n - 1
+        found.append((first, last))
+        i = last + 1
+
+
+def _run_ends(flag: Bools, length: int) -> Bools:
+    """Where a run of `length` True ends."""
+    total = np.cumsum(np.concatenate([[0], flag]))
+    result = np.zeros(len(flag), dtype=bool)
+    result[length - 1 :] = (total[length:] - total[:-length]) == length
+    return result
+
+
+def onsets_of(failing: Bools, start: int = 0, stop: int | None = None) -> list[I64]:
+    """For each of S series the cells in [start, stop) where a failure begins; failing bool [S, C]."""
+    began = failing.copy()
+    began[:, 1:] &= ~failing[:, :-1]
+    began[:, 0] = False  # it began before anyone watched
+    stop = failing.shape[1] if stop is None else stop
+    return [np.nonzero(row[start:stop])[0] + start for row in began]
+
+
+def event_metrics(warnings: Sequence[Told], onsets: Sequence[I64], last_cell: int) -> EventMetrics:
+    """Hold warnings against the failures of the same series.
+
+    A warning is true where a failure begins while it is open or within WARNING_STEPS of its start. One whose
+    horizon ends after `last_cell` and that nothing followed yet is neither true nor false and is not counted.
+    """
+    leads: list[float] = []
+    true = counted = 0
+    for w in warnings:
+        came = onsets[w.row]
+        reach = max(w.end + 1, w.start + WARNING_STEPS)
+        right = bool(((came >= w.start) & (came <= reach)).any())
+        true += right
+        counted += right or reach <= last_cell
+    for row, came in enumerate(onsets):
+        own = [w for w in warnings if w.row == row]
+        for onset in came:
+            lead = max((onset - w.start for w in own if _covers(w, float(onset))), default=-1.0)
+            if lead >= MIN_LEAD_STEPS:
+                leads.append(float(lead))
+    failures = sum(len(o) for o in onsets)
+    return EventMetrics(failures, len(leads), counted, true, float(np.median(leads)) if leads else float("nan"))
+
+
+def _covers(warning: Told, onset: float) -> bool:
+    return warning.start <= onset <= max(warning.end + 1, warning.start + WARNING_STEPS)
+
+
+def choose_threshold(probability: F64, at: I64, onsets: Sequence[I64], last_cell: int, default: float = 0.5) -> float:
+    """The threshold with the best F1 (precision breaks ties), from data later than the model's and earlier than the
+    test's; the middle of the best stretch, so that it does not sit on an edge. `default` without failures."""
+    if not sum(len(o) for o in onsets):
+        return default
+    grid = np.round(np.arange(0.1, 0.96, 0.05), 2)
+    metrics = [event_metrics(warnings_of(probability, at, t), onsets, last_cell) for t in grid]
+    value = np.array([m.f1 for m in metrics])
+    if value.max() <= 0:
+        return default
+    best = np.nonzero(value >= value.max() - 0.02)[0]
+    first = int(np.argmax(value))
+    run = [i for i in best if all(j in best for j in range(min(i, first), max(i, first) + 1))]
+    return float(grid[run[len(run) // 2]])
+
+
+def known_outcome(steps: F64, observed: F64, horizon: float) -> tuple[Bools, Bools]:
+    """(known, failed): whether it is known what came within `horizon` steps, and whether it failed."""
+    failed = steps <= horizon
+    return (failed | (observed >= horizon)) & ~np.isnan(steps) & ~np.isnan(observed), failed
+
+
+def brier(probability: F64, outcome: Bools) -> float:
+    """Mean squared error of a probability (Brier 1950); NaN without rows."""
+    return float(np.mean((probability - outcome) ** 2)) if len(probability) else float("nan")
+
+
+def log_loss(probability: F64, outcome: Bools) -> float:
+    """Mean negative log-likelihood in nats, probabilities kept within 1e-6 of 0 and 1; NaN without rows."""
+    p = np.clip(probability, 1e-6, 1 - 1e-6)
+    return float(-np.mean(np.where(outcome, np.log(p), np.log1p(-p)))) if len(p) else float("nan")
+
+
+def coverage(low: F64, high: F64, came: F64) -> float:
+    """Share of what came that lies within [low, high]; NaN where nothing came."""
+    known = np.isfinite(came)
+    return float(np.mean((low[known] <= came[known]) & (came[known] <= high[known]))) if known.any() else float("nan")
+
+
+def interval_coverage(quantiles: F64, steps: F64, edges: Sequence[int]) -> dict[str, float]:
+    """Coverage of the 80 % interval `quantiles` [n, 3] of the time to failure, by how far off the failure was.
+
+    steps [n], inf or NaN where none came. Keys '1-15', '16-60', … by `edges`, and 'all'.
+    """
+    result = {}
+    low = 0
+    for edge in edges:
+        rows = (steps > low) & (steps <= edge)
+        result[f"{low + 1}-{edge}"] = coverage(quantiles[rows, 0], quantiles[rows, 2], steps[rows])
+        low = edge
+    rows = (steps > 0) & (steps <= edges[-1])
+    result["all"] = coverage(quantiles[rows, 0], quantiles[rows, 2], steps[rows])
+    return result

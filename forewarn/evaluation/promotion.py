@@ -1,0 +1,71 @@
+"""Whether a candidate may become the champion: a pure function over what was measured on held-out time."""
+
+from dataclasses import dataclass
+
+MIN_RECALL = 0.5
+MIN_PRECISION = 0.5
+TOLERANCE = 0.02  # how much worse than the champion in F1 a candidate may be and still replace it as the fresher one
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and its reason, in a sentence that a person understands."""
+
+    yes: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a model reached on the test interval; every figure comes from data that the model never saw.
+
+    brier, brier_baseline: of P(failure within the paging horizon), the model's and the base rate's; lower is better.
+    best_baseline_f1: the best of the simple methods (linear extrapolation, static threshold) on the same interval.
+    """
+
+    version: str
+    failures: int
+    recall: float
+    precision: float
+    brier: float
+    brier_baseline: float
+    best_baseline_f1: float
+    best_baseline: str = "baseline"
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of recall and precision."""
+        total = self.recall + self.precision
+        return 2 * self.recall * self.precision / total if total > 0 else 0.0
+
+
+def should_promote(candidate: Standing, champion: Standing | None) -> Verdict:
+    """Promote a candidate that beats the simple methods and, where there is one, is not worse than the champion.
+
+    `champion` is the champion's standing on the candidate's test interval, not on its own of long ago.
+    """
+    measured = f"recall {candidate.recall:.0%}, precision {candidate.precision:.0%} on {candidate.failures} failures"
+    if candidate.failures == 0:
+        return Verdict(False, "the test interval holds no failure: nothing shows that the model is of use")
+    if candidate.recall < MIN_RECALL or candidate.precision < MIN_PRECISION:
+        return Verdict(False, f"{measured}: below {MIN_RECALL:.0%} / {MIN_PRECISION:.0%}")
+    if candidate.brier >= candidate.brier_baseline:
+        return Verdict(
+            False, f"Brier score {candidate.brier:.4f} is no better than the base rate's {candidate.brier_baseline:.4f}"
+        )
+    if candidate.f1 < candidate.best_baseline_f1:
+        return Verdict(
+            False, f"F1 {candidate.f1:.2f} is below {candidate.best_baseline} ({candidate.best_baseline_f1:.2f})"
+        )
+    if champion is None:
+        return Verdict(True, f"first model; {measured}, {_beside(candidate)}")
+    if candidate.f1 < champion.f1 - TOLERANCE:
+        return Verdict(
+            False,
+            f"F1 {candidate.f1:.2f} is below the champion's {champion.f1:.2f} ({champion.version}) on the same days",
+        )
+    return Verdict(True, f"F1 {candidate.f1:.2f} against the champion's {champion.f1:.2f} on the same days; {measured}")
+
+
+def _beside(candidate: Standing) -> str:
+    return f"F1 {candidate.f1:.2f} beside {candidate.best_baseline_f1:.2f} of {candidate.best_baseline}"

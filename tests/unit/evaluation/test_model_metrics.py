@@ -1,0 +1,95 @@
+"""Warnings held against failures by hand-counted cases; scores of probabilities and intervals."""
+
+import numpy as np
+import pytest
+
+from forewarn.evaluation.model_metrics import (
+    Told,
+    brier,
+    choose_threshold,
+    coverage,
+    event_metrics,
+    interval_coverage,
+    known_outcome,
+    log_loss,
+    onsets_of,
+    warnings_of,
+)
+from forewarn.risk.episodes import Episode, step
+
+
+def test_warnings_are_those_of_the_stream() -> None:
+    """The vectorised walk opens and closes where the stream's state machine does."""
+    rng = np.random.default_rng(3)
+    line = np.clip(np.cumsum(rng.normal(0, 0.08, 3000)) % 1.2, 0, 1)
+    at = np.arange(3000)
+    opened: list[tuple[int, int]] = []
+    episode = Episode()
+    for cell, p in enumerate(line):
+        episode, said = step(episode, cell, p, 100.0, 0.6)
+        if said == "open":
+            opened.append((cell, 2999))
+        elif said == "withdrawn":
+            opened[-1] = (opened[-1][0], cell)
+    assert len(opened) > 3
+    assert [(w.start, w.end) for w in warnings_of(line[None], at, 0.6)] == opened
+
+
+def test_while_failing_nothing_is_told() -> None:
+    line = np.array([[0.9, 0.9, 0.9, np.nan, np.nan, 0.9, 0.1, 0.9, 0.9]])
+    assert warnings_of(line, np.arange(9) * 5, 0.5) == [Told(0, 5, 15), Told(0, 40, 40)]
+
+
+def test_onsets_begin_failures() -> None:
+    failing = np.array([[1, 1, 0, 0, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]], bool)
+    assert [o.tolist() for o in onsets_of(failing)] == [[4, 7], []]
+    assert [o.tolist() for o in onsets_of(failing, 5, 8)] == [[7], []]
+
+
+def test_event_metrics_by_hand() -> None:
+    warnings = [
+        Told(0, 100, 200),  # failure at 201: true, lead 101
+        Told(0, 1000, 1010),  # nothing until 1360: false
+        Told(1, 700, 1400),  # open until the failure at 1400: true, lead 700
+        Told(1, 1998, 2000),  # failure at 2000: true, but too late to count as predicted
+        Told(1, 4900, 4990),  # its horizon ends after the last cell: not known
+    ]
+    m = event_metrics(warnings, [np.array([201, 3000]), np.array([1400, 2000])], last_cell=5000)
+    assert (m.failures, m.predicted, m.warnings, m.true_warnings, m.false_warnings) == (4, 2, 4, 3, 1)
+    assert m.recall == 0.5 and m.precision == 0.75 and m.median_lead == pytest.approx((101 + 700) / 2)
+
+
+def test_without_failures_recall_is_unknown() -> None:
+    m = event_metrics([], [np.array([], int)], 100)
+    assert np.isnan(m.recall) and np.isnan(m.precision) and m.f1 == 0
+
+
+def test_threshold_separates_true_from_false_warnings() -> None:
+    """Series 0 rises to 0.8 before each failure; series 1 idles at 0.4 without ever failing."""
+    at = np.arange(0, 4000, 5)
+    line = np.where((at % 1000) > 800, 0.8, 0.05)
+    noisy = np.where((at % 500) > 450, 0.4, 0.05)
+    onsets = [np.array([1000, 2000, 3000]), np.array([], int)]
+    assert 0.4 < choose_threshold(np.stack([line, noisy]), at, onsets, 4000) <= 0.8
+    assert choose_threshold(np.stack([line, noisy]), at, [np.array([], int)] * 2, 4000, default=0.37) == 0.37
+
+
+def test_probability_scores() -> None:
+    outcome = np.array([True, False])
+    assert brier(np.array([1.0, 0.0]), outcome) == 0
+    assert brier(np.array([0.5, 0.5]), outcome) == 0.25
+    assert log_loss(np.array([0.5, 0.5]), outcome) == pytest.approx(np.log(2))
+    assert np.isfinite(log_loss(np.array([0.0, 1.0]), outcome))
+
+
+def test_outcome_is_known_only_where_it_was_watched() -> None:
+    steps, observed = np.array([10.0, np.inf, np.inf, np.nan]), np.array([50.0, 100.0, 20.0, 500.0])
+    known, failed = known_outcome(steps, observed, 60)
+    assert known.tolist() == [True, True, False, False] and failed.tolist() == [True, False, False, False]
+
+
+def test_interval_coverage_by_distance() -> None:
+    quantiles = np.array([[5, 10, 20.0], [5, 10, 20.0], [30, 50, 60.0]])
+    said = interval_coverage(quantiles, np.array([10.0, 200.0, 50.0]), (15, 60, 1440))
+    assert said == {"1-15": 1.0, "16-60": 1.0, "61-1440": 0.0, "all": pytest.approx(2 / 3)}
+    assert np.isnan(coverage(np.array([1.0]), np.array([2.0]), np.array([np.nan])))
