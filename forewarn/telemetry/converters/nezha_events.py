@@ -1,6 +1,7 @@
 """Nezha's logs and traces as log lines, spans and the calls between services."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def read_logs(folder: Path) -> Logs | None:
         times=table["time"].to_numpy(np.int64),
         severities=severities.tolist(),
         bodies=bodies,
-        trace_ids=_hex(table["TraceID"], 32).tolist(),
-        span_ids=_hex(table["SpanID"], 16).tolist(),
+        trace_ids=_hex(table["TraceID"], 32),
+        span_ids=_hex(table["SpanID"], 16),
         attributes=[],
     )
 
@@ -84,9 +85,7 @@ def _kinds(table: pd.DataFrame) -> NDArray[np.object_]:
     """A root or the child of another service's span is a server's; the parent of one, and an HTTP call, a client's."""
     server = (table["ParentID"] == "root") | table["remote"]
     http = table["OperationName"].str.startswith("HTTP ")
-    calls = table["SpanID"].isin(table.loc[table["remote"], "ParentID"]) | table["OperationName"].str.startswith(
-        "HTTP "
-    )
+    calls = table["SpanID"].isin(table.loc[table["remote"], "ParentID"]) | http
     return np.where(server, "server", np.where(calls, "client", "internal")).astype(object)
 
 
@@ -102,10 +101,10 @@ def _services(table: pd.DataFrame) -> "pd.Series[str]":
     return table["PodName"].str.rsplit("-", n=2).str[0]
 
 
-def _hex(column: "pd.Series[str]", length: int) -> "pd.Series[str]":
+def _hex(column: "pd.Series[str]", length: int) -> list[str]:
     """Ids as they are; what is not one (a line outside any trace) becomes ''."""
-    text = column.astype(str)
-    return text.where(text.str.match(rf"^[0-9a-f]{{{length}}}$"), "")
+    whole = re.compile(rf"[0-9a-f]{{{length}}}").fullmatch
+    return [text if whole(text) else "" for text in column.astype(str)]
 
 
 def _body(text: str) -> str:
