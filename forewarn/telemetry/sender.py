@@ -41,6 +41,7 @@ class OtlpSender:
     gateway_url: `http://127.0.0.1:4318`, without `/v1/…`.
     patience_seconds: how long one request is tried again while the gateway is away or says 503 / 429
         (`Retry-After` is honoured), before GatewayUnreachableError.
+    first_patience_seconds: the same for the first request, whose address may be wrong.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class OtlpSender:
         gateway_url: str,
         token: str | None = None,
         *,
-        patience_seconds: float = 30.0,
+        patience_seconds: float = 60.0,
+        first_patience_seconds: float = 10.0,
         timeout_seconds: float = 30.0,
     ) -> None:
         self.gateway_url = gateway_url.rstrip("/")
@@ -56,7 +58,7 @@ class OtlpSender:
         self.retries = 0
         self.bytes_sent = 0
         self.rejected = 0  # samples, log records and spans that the gateway said it left out
-        self._patience = patience_seconds
+        self._patience, self._first_patience = patience_seconds, first_patience_seconds
         headers = {"Content-Type": "application/x-protobuf"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -89,10 +91,11 @@ class OtlpSender:
         self._post("/v1/traces", body)
 
     def _post(self, path: str, body: bytes) -> None:
+        patience = self._patience if self.requests else self._first_patience
         retrying = Retrying(
             retry=retry_if_exception_type((_BusyError, httpx.TransportError)),
             wait=_wait,
-            stop=stop_after_delay(self._patience),
+            stop=stop_after_delay(patience),
             before_sleep=self._count_retry,
             reraise=True,
         )
@@ -100,12 +103,12 @@ class OtlpSender:
             response = retrying(self._once, path, body)
         except httpx.TransportError as error:
             raise GatewayUnreachableError(
-                f"no gateway answers at {self.gateway_url} ({_reason(error)}); tried for {self._patience:g} s. "
+                f"no gateway answers at {self.gateway_url} ({_reason(error)}); tried for {patience:g} s. "
                 "Is it running? Start it with 'forewarn up', or name another with --gateway URL."
             ) from error
         except _BusyError as error:
             raise GatewayUnreachableError(
-                f"the gateway at {self.gateway_url} took nothing for {self._patience:g} s: {error}. "
+                f"the gateway at {self.gateway_url} took nothing for {patience:g} s: {error}. "
                 "Look at 'forewarn status': is the broker up?"
             ) from error
         self.requests += 1

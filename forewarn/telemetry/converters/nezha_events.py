@@ -104,7 +104,7 @@ def _services(table: pd.DataFrame) -> "pd.Series[str]":
 def _hex(column: "pd.Series[str]", length: int) -> list[str]:
     """Ids as they are; what is not one (a line outside any trace) becomes ''."""
     whole = re.compile(rf"[0-9a-f]{{{length}}}").fullmatch
-    return [text if whole(text) else "" for text in column.astype(str)]
+    return [text if whole(text) else "" for text in map(str, column)]
 
 
 def _body(text: str) -> str:
