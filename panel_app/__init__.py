@@ -1,1 +1,1 @@
-"""The dashboard."""
+"""The dashboard: what will fail, when and why, live in a browser."""

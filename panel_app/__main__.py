@@ -1,0 +1,59 @@
+"""`python -m panel_app`: serves the dashboard until SIGTERM or Ctrl-C."""
+
+import signal
+import sys
+from types import FrameType
+
+import structlog
+from bokeh.server.server import Server
+
+from forewarn.config.settings import Settings
+from forewarn.services.heartbeat import Heartbeat
+from forewarn.services.lifecycle import configure_logging
+from panel_app.server import build_server
+from panel_app.watcher import Watcher
+
+logger = structlog.get_logger("panel_app")
+
+
+def main() -> int:
+    """Exit code 0 after a signal, 1 where the port is taken."""
+    settings = Settings()
+    configure_logging(settings)
+    postgres_url = settings.postgres_url.get_secret_value()
+    watcher = Watcher(postgres_url)
+    try:
+        server = build_server(settings, watcher)
+    except OSError as error:
+        where = f"{settings.bind_host}:{settings.dashboard_port}"
+        logger.error(
+            "cannot listen; is a dashboard running? set FOREWARN_DASHBOARD_PORT", address=where, error=str(error)
+        )
+        return 1
+    with Heartbeat(postgres_url, "dashboard", str(server.port)) as heartbeat:
+        watcher.start()
+        server.io_loop.call_later(0, _count_sessions, server, heartbeat)
+        _stop_on_signals(server)
+        logger.info("dashboard ready", url=f"http://{settings.bind_host}:{server.port}")
+        server.start()
+        server.io_loop.start()
+        watcher.stop()
+    logger.info("dashboard stopped")
+    return 0
+
+
+def _count_sessions(server: Server, heartbeat: Heartbeat) -> None:
+    heartbeat.counters["open_pages"] = float(len(server.get_sessions()))
+    server.io_loop.call_later(2, _count_sessions, server, heartbeat)
+
+
+def _stop_on_signals(server: Server) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.io_loop.add_callback_from_signal(server.io_loop.stop)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

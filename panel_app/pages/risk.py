@@ -1,0 +1,262 @@
+"""A risk: the sentence, the picture, the countdown, the causes, the advice, and how it ended."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from bokeh.core.properties import value
+from bokeh.models import NumeralTickFormatter
+
+from forewarn.risk.records import Risk
+from forewarn.stores.views import RiskView, risk_view
+from forewarn.stores.views.risk import Revision
+from panel_app import charts, words
+from panel_app.charts import Chart, Palette
+from panel_app.pages.page import Arguments, Page
+from panel_app.rendering import Frame, render
+
+SECTIONS = ("sentence", "countdown", "picture", "drivers", "actions", "evidence", "revisions", "answers")
+CHANCES = (0.1, 0.5, 0.9)
+Columns = dict[str, list[Any]]
+
+
+def produce(connection: psycopg.Connection[Any], arguments: Arguments) -> Frame:
+    """The page from the stores."""
+    return frame(risk_view(connection, arguments.get("incident"), arguments.get("episode")))
+
+
+def frame(view: RiskView | None) -> Frame:
+    """The page as HTML and chart columns; a page that says so where there is no such prediction."""
+    if view is None:
+        html = dict.fromkeys(SECTIONS, "") | {"sentence": render("risk_unknown.html")}
+        return Frame(html, {name: {} for name in _SOURCES})
+    variables = {
+        "view": view,
+        "risk": view.risk,
+        "newest": view.revisions[-1],
+        "left": left(view),
+        "due": due(view.revisions[-1], view.revisions[-1].p50_seconds),
+        "sentence": view.incident.summary if view.incident else sentence(view.risk),
+        "outcome": outcome(view),
+        "bars": waterfall(view.risk),
+        "over": view.incident is not None and view.incident.state not in ("predicted", "firing"),
+    }
+    return Frame({name: render(f"risk_{name}.html", **variables) for name in SECTIONS}, columns(view))
+
+
+def left(view: RiskView) -> dict[str, float | None]:
+    """Seconds from the event clock until each quantile of the newest prediction; 0 where it has passed."""
+    newest = view.revisions[-1]
+    gone = ((view.clock or newest.predicted_at) - newest.predicted_at).total_seconds()
+    quantiles = {"p10": newest.p10_seconds, "p50": newest.p50_seconds, "p90": newest.p90_seconds}
+    return {name: None if q is None else max(0.0, q - gone) for name, q in quantiles.items()}
+
+
+def due(revision: Revision, seconds: float | None) -> datetime | None:
+    """The event time of a quantile."""
+    return None if seconds is None else revision.predicted_at + timedelta(seconds=seconds)
+
+
+def sentence(risk: Risk) -> str:
+    """The prediction in one sentence, for a risk that no incident speaks for."""
+    ttf = risk.time_to_failure
+    when = f"in {words.duration(ttf.p50)}" if ttf.p50 is not None else "but probably not within the horizon"
+    spread = f"80 %: {words.interval(ttf.p10, ttf.p90)}; {words.percent(ttf.never)}: never"
+    because = ", ".join(d.text for d in risk.drivers[:2])
+    limit = words.value(risk.limit, risk.unit)
+    said = f"{risk.entity}: {risk.signal} reaches its limit of {limit} {when} ({spread})"
+    return f"{said}, driven by {because}." if because else f"{said}."
+
+
+def outcome(view: RiskView) -> str | None:
+    """How the episode ended, by the same rule as the ledger; None while it is open."""
+    found = {r.outcome for r in view.revisions if r.outcome}
+    order = ("averted", "dismissed", "hit", "late", "expired", "miss")
+    return next((o for o in order if o in found), None)
+
+
+def waterfall(risk: Risk) -> list[dict[str, Any]]:
+    """Drivers as bars that start where the one before ends, in percent of the whole."""
+    start, bars = 0.0, []
+    for driver in sorted(risk.drivers, key=lambda d: -d.contribution):
+        width = min(max(driver.contribution, 0.0), 1.0 - start)
+        bars.append({"driver": driver, "start": round(start * 100, 1), "width": round(width * 100, 1)})
+        start += width
+    return bars
+
+
+def columns(view: RiskView) -> dict[str, Columns]:
+    """The columns of every chart source. Times are milliseconds since 1970."""
+    risk, newest = view.risk, view.revisions[-1]
+    f, at = risk.forecast, _ms(risk.predicted_at)
+    measured = {"x": [_ms(t) for t in view.times], "y": list(view.values)}
+    history = {
+        "x": [at + s * 1000 for s in f.history_seconds],
+        "y": [float("nan") if v is None else v for v in f.history_values],
+    }
+    future = [at + s * 1000 for s in f.future_seconds]
+    ends = (min([*measured["x"], *history["x"], at]), max([*future, at + risk.horizon_seconds * 1000]))
+    failed = [_ms(view.failed_at)] if view.failed_at else []
+    return {
+        "history": measured if view.times else history,
+        "fan": {"x": future, "low": f.p10, "mid": f.p50, "high": f.p90},
+        "limit": {"x": list(ends), "y": [risk.limit, risk.limit]},
+        "clock": {"x": [_ms(view.clock or risk.predicted_at)]},
+        "failed": {"x": failed},
+        "chance": _chance(newest, risk.horizon_seconds),
+        "quantiles": _quantiles(newest),
+        "moves": _moves(view.revisions),
+        "truth": {"y": failed},
+        "meta": {"unit": [risk.unit]},
+    }
+
+
+def _ms(at: datetime) -> float:
+    return at.timestamp() * 1000
+
+
+def _chance(revision: Revision, horizon: float) -> Columns:
+    """The chance that it has failed by a time: straight between the quantiles that are known."""
+    known = [
+        (s, c)
+        for s, c in zip((revision.p10_seconds, revision.p50_seconds, revision.p90_seconds), CHANCES, strict=True)
+        if s is not None
+    ]
+    points = [(0.0, 0.0), *known]
+    if horizon > points[-1][0]:
+        points.append((horizon, max(points[-1][1], revision.probability)))
+    start = _ms(revision.predicted_at)
+    return {"x": [start + s * 1000 for s, _ in points], "y": [c for _, c in points]}
+
+
+def _quantiles(revision: Revision) -> Columns:
+    known = [
+        (s, c)
+        for s, c in zip((revision.p10_seconds, revision.p50_seconds, revision.p90_seconds), CHANCES, strict=True)
+        if s is not None
+    ]
+    start = _ms(revision.predicted_at)
+    return {
+        "x": [start + s * 1000 for s, _ in known],
+        "y": [c for _, c in known],
+        "text": [f"{c * 100:.0f} % after {words.duration(s)}" for s, c in known],
+    }
+
+
+def _moves(revisions: tuple[Revision, ...]) -> Columns:
+    told = [r for r in revisions if r.p50_seconds is not None]
+    at = [_ms(r.predicted_at) for r in told]
+    low = [
+        t + (r.p10_seconds if r.p10_seconds is not None else r.p50_seconds or 0) * 1000
+        for t, r in zip(at, told, strict=True)
+    ]
+    high = [
+        t + (r.p90_seconds if r.p90_seconds is not None else r.p50_seconds or 0) * 1000
+        for t, r in zip(at, told, strict=True)
+    ]
+    return {
+        "x": at,
+        "y": [t + (r.p50_seconds or 0) * 1000 for t, r in zip(at, told, strict=True)],
+        "low": low,
+        "high": high,
+    }
+
+
+_SOURCES = {
+    "history": ("x", "y"),
+    "fan": ("x", "low", "mid", "high"),
+    "limit": ("x", "y"),
+    "clock": ("x",),
+    "failed": ("x",),
+    "chance": ("x", "y"),
+    "quantiles": ("x", "y", "text"),
+    "moves": ("x", "y", "low", "high"),
+    "truth": ("y",),
+    "meta": ("unit",),
+}
+
+
+def build_charts(palette: Palette) -> dict[str, Chart]:
+    """The fan, the chance of failure under it, and how the predicted time moved."""
+    sources = {name: charts.empty_source(*columns) for name, columns in _SOURCES.items()}
+    fan = _fan(palette, sources)
+    chance = _chance_figure(palette, sources, fan.x_range)
+    return {
+        "fan": Chart(fan, sources),
+        "chance": Chart(chance, {}),
+        "moves": Chart(_moves_figure(palette, sources), {}),
+    }
+
+
+def _fan(palette: Palette, sources: dict[str, Any]) -> Any:
+    fig = charts.plain_figure(palette, 300, times=True)
+    fig.varea(
+        "x",
+        "low",
+        "high",
+        source=sources["fan"],
+        fill_color=palette.accent,
+        fill_alpha=0.18,
+        legend_label="80 % interval",
+    )
+    fig.line(
+        "x",
+        "mid",
+        source=sources["fan"],
+        line_color=palette.accent,
+        line_width=2,
+        line_dash=[6, 3],
+        legend_label="forecast",
+    )
+    line = fig.line(
+        "x", "y", source=sources["history"], line_color=palette.text, line_width=1.6, legend_label="measured"
+    )
+    fig.line("x", "y", source=sources["limit"], line_color=palette.limit, line_width=2, legend_label="limit")
+    _marks(fig, palette, sources)
+    fig.yaxis.formatter = charts.value_axis(sources["meta"])
+    fig.add_tools(charts.time_hover([("at", "@x{custom}"), ("value", "@y{0,0.[00]}")], [line], "x"))
+    charts.legend_style(fig, palette)
+    return fig
+
+
+def _marks(fig: Any, palette: Palette, sources: dict[str, Any]) -> None:
+    fig.vspan(x="x", source=sources["clock"], line_color=palette.muted, line_dash="dotted", line_width=1.5)
+    fig.vspan(x="x", source=sources["failed"], line_color=palette.limit, line_width=2)
+
+
+def _chance_figure(palette: Palette, sources: dict[str, Any], x_range: Any) -> Any:
+    fig = charts.plain_figure(palette, 150, times=True, x_range=x_range, y_range=(0, 1.02))
+    fig.varea("x", 0, "y", source=sources["chance"], fill_color=palette.accent, fill_alpha=0.14)
+    fig.line("x", "y", source=sources["chance"], line_color=palette.accent, line_width=2)
+    dots = fig.scatter("x", "y", source=sources["quantiles"], size=8, fill_color=palette.accent, line_color=None)
+    fig.text("x", "y", "text", source=sources["quantiles"], x_offset=9, y_offset=14, text_color=palette.text,
+             text_font_size="12px", text_font=value("system-ui"))  # fmt: skip
+    _marks(fig, palette, sources)
+    fig.yaxis.formatter = NumeralTickFormatter(format="0 %")
+    fig.yaxis.ticker = [0, 0.5, 1]
+    fig.add_tools(charts.time_hover([("by", "@x{custom}"), ("chance", "@y{0 %}")], [dots], "x"))
+    return fig
+
+
+def _moves_figure(palette: Palette, sources: dict[str, Any]) -> Any:
+    fig = charts.plain_figure(palette, 200, times=True)
+    fig.segment(
+        "x", "low", "x", "high", source=sources["moves"], line_color=palette.accent, line_alpha=0.45, line_width=5
+    )
+    fig.line("x", "y", source=sources["moves"], line_color=palette.accent, line_width=1)
+    dots = fig.scatter("x", "y", source=sources["moves"], size=8, fill_color=palette.accent, line_color=None)
+    fig.hspan(y="y", source=sources["truth"], line_color=palette.limit, line_width=2)
+    fig.yaxis.formatter = fig.xaxis.formatter
+    hover = [
+        ("said at", "@x{custom}"),
+        ("fails at", "@y{custom}"),
+        ("earliest", "@low{custom}"),
+        ("latest", "@high{custom}"),
+    ]
+    fig.add_tools(charts.time_hover(hover, [dots], "x", "y", "low", "high"))
+    return fig
+
+
+PAGE = Page(
+    "risk", "/risk", "Risk", SECTIONS, produce, every=1.0, charts=build_charts, arguments=("incident", "episode")
+)

@@ -1,0 +1,49 @@
+"""Templates of the page pieces, always autoescaped, and the frame that a page is at one moment."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from panel_app import words
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a page shows at one moment: HTML by section, chart columns by source. Equal frames look the same."""
+
+    html: dict[str, str]
+    data: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+
+
+environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+environment.filters.update(
+    duration=words.duration,
+    percent=words.percent,
+    value=words.value,
+    quantity=words.count,
+    words=words.title,
+    short=words.short,
+    iso=words.iso,
+    plural=words.plural,
+)
+environment.globals["interval"] = words.interval
+
+
+def render(name: str, **variables: Any) -> str:
+    """A template of `templates/` as HTML; every variable is escaped."""
+    return environment.get_template(name).render(variables)
+
+
+def asset(name: str) -> str:
+    """The text of a style sheet or script of `static/`."""
+    return (FOLDER / "static" / name).read_text(encoding="utf-8")

@@ -1,0 +1,70 @@
+"""The web server of the dashboard: pages, health, reports, and who may open a socket."""
+
+import socket
+from urllib.parse import urlsplit
+
+import panel as pn
+from bokeh.server.server import Server
+
+from forewarn.config.settings import Settings
+from panel_app.pages import data, ledger, models, now, risk
+from panel_app.pages.page import Page
+from panel_app.rendering import FOLDER
+from panel_app.sessions import Session
+from panel_app.watcher import Watcher
+from panel_app.web import Health, Report
+
+PAGES = (now.PAGE, risk.PAGE, ledger.PAGE, models.PAGE, data.PAGE)
+UNUSED_SESSION_MILLISECONDS = 5_000  # how long a closed page is kept; its watching ends then
+
+
+def origins(settings: Settings, port: int) -> list[str]:
+    """Addresses whose pages may open the websocket: this machine's own and the public one."""
+    hosts = {"localhost", "127.0.0.1", settings.bind_host}
+    if settings.bind_host in ("0.0.0.0", "::"):
+        hosts |= {socket.gethostname(), socket.getfqdn()}
+    public = urlsplit(settings.public_url)
+    names = {f"{host}:{port}" for host in hosts}
+    if public.hostname:
+        names.add(f"{public.hostname}:{public.port or (443 if public.scheme == 'https' else 80)}")
+    return sorted(names)
+
+
+def build_server(settings: Settings, watcher: Watcher) -> Server:
+    """A server that listens on the dashboard's port (0: any free one) and is not started yet.
+
+    Raises OSError where the port is taken.
+    """
+    pn.config.inline = False
+    port = settings.dashboard_port or _free_port(settings.bind_host)
+    return pn.io.server.get_server(
+        {page.path: _session(page, watcher, settings) for page in PAGES},
+        port=port,
+        address=settings.bind_host,
+        websocket_origin=origins(settings, port),
+        start=False,
+        show=False,
+        title={page.path: page.title for page in PAGES},
+        static_dirs={"assets": str(FOLDER / "static")},
+        extra_patterns=[
+            (r"/healthz", Health, {"watcher": watcher, "strict": False}),
+            (r"/readyz", Health, {"watcher": watcher, "strict": True}),
+            (r"/reports/([0-9a-fA-F-]{36})", Report, {"settings": settings}),
+        ],
+        unused_session_lifetime_milliseconds=UNUSED_SESSION_MILLISECONDS,
+        check_unused_sessions_milliseconds=UNUSED_SESSION_MILLISECONDS,
+        keep_alive_milliseconds=15_000,
+    )
+
+
+def _session(page: Page, watcher: Watcher, settings: Settings):  # type: ignore[no-untyped-def]
+    def build() -> pn.Template:
+        return Session(page, PAGES, watcher, settings).template
+
+    return build
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as s:
+        s.bind((host, 0))
+        return int(s.getsockname()[1])

@@ -1,0 +1,120 @@
+"""One open page of one reader: puts the watcher's frames into its pieces and charts, and takes answers."""
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import panel as pn
+import psycopg
+import structlog
+
+from forewarn.config.settings import Settings
+from panel_app import charts
+from panel_app.answers import record_answer
+from panel_app.live import Live
+from panel_app.pages.page import Page
+from panel_app.rendering import Frame, asset, environment, render
+from panel_app.watcher import Reading, Watcher
+
+logger = structlog.get_logger(__name__)
+
+
+class Session:
+    """Builds the document of a page and keeps it fresh until the reader leaves."""
+
+    def __init__(self, page: Page, pages: tuple[Page, ...], watcher: Watcher, settings: Settings) -> None:
+        self._page, self._watcher, self._settings = page, watcher, settings
+        self._document = pn.state.curdoc
+        self._arguments = page.chosen(pn.state.session_args)
+        self._key = page.key(self._arguments)
+        self._author = pn.state.user or "dashboard"
+        self._theme = "dark" if pn.state.cookies.get("forewarn_theme") == "dark" else "light"
+        self._pieces = {name: Live(on_submit=self._answer) for name in page.sections}
+        self._status = Live(content=False)
+        self._charts = page.charts(charts.DARK if self._theme == "dark" else charts.LIGHT)
+        self._sources = {n: s for chart in self._charts.values() for n, s in chart.sources.items()}
+        self._shown: dict[str, Any] = {}
+        self._waiting = threading.Lock()
+        self._newest = Reading()
+        self.template = self._template(pages)
+        self._begin()
+
+    def _begin(self) -> None:
+        page, arguments = self._page, self._arguments
+
+        def produce(connection: psycopg.Connection[Any]) -> Frame:
+            return page.produce(connection, arguments)
+
+        reading, leave = self._watcher.watch(self._key, produce, self._page.every, self._told)
+        self._show(reading)
+        pn.state.on_session_destroyed(lambda context: leave())
+
+    def _told(self, reading: Reading) -> None:
+        """In the watcher's thread: at most one update waits for a session, however slow its reader is."""
+        self._newest = reading
+        if self._waiting.acquire(blocking=False):
+            self._document.add_next_tick_callback(self._show_newest)
+
+    def _show_newest(self) -> None:
+        self._waiting.release()
+        self._show(self._newest)
+
+    def _show(self, reading: Reading) -> None:
+        known_at = datetime.fromtimestamp(reading.at, UTC) if reading.answer is not None else None
+        self._set_status(render("status.html", problem=reading.problem, known_at=known_at))
+        if isinstance(reading.answer, Frame):
+            self._show_frame(reading.answer)
+
+    def _set_status(self, html: str) -> None:
+        if self._status.html != html:
+            self._status.html = html
+
+    def _show_frame(self, frame: Frame) -> None:
+        for name, html in frame.html.items():
+            if self._pieces[name].html != html:
+                self._pieces[name].html = html
+        for name, columns in frame.data.items():
+            if self._shown.get(name) != columns:
+                self._shown[name] = columns
+                source = self._sources[name]
+                source.data = {c: columns.get(c, []) for c in source.column_names}
+
+    def _answer(self, action: str, fields: dict[str, str]) -> None:
+        note = ": ".join(t for t in (fields.get("reason", "").strip(), fields.get("note", "").strip()) if t)
+        threading.Thread(target=self._store_answer, args=(action, note), daemon=True).start()
+
+    def _store_answer(self, verdict: str, note: str) -> None:
+        where = (self._arguments.get("incident"), self._arguments.get("episode"))
+        try:
+            record_answer(self._settings.postgres_url.get_secret_value(), *where, verdict, note, self._author)
+        except (psycopg.Error, ValueError) as error:
+            logger.warning("an answer could not be stored", error=str(error).strip())
+            text = "Your answer could not be stored; the database does not take it. Please try again in a moment."
+            self._document.add_next_tick_callback(lambda: self._set_status(render("notice.html", kind="", text=text)))
+            return
+        logger.info("answer stored", verdict=verdict, page=self._key, author=self._author)
+        self._watcher.ask_now(self._key)
+
+    def _template(self, pages: tuple[Page, ...]) -> pn.Template:
+        template = pn.Template(environment.get_template(f"page_{self._page.name}.html"))
+        host = self._document.session_context.request.headers.get("Host", "127.0.0.1").rsplit(":", 1)[0]
+        variables = {
+            "name": self._page.name,
+            "title": self._page.title,
+            "pages": [p for p in pages if p.name != "risk"],
+            "theme": self._theme,
+            "other_theme": "light" if self._theme == "dark" else "dark",
+            "html_attrs": f'data-theme="{self._theme}"',
+            "css": asset("forewarn.css"),
+            "script": asset("elements.js"),
+            "dagster": f"http://{host}:{self._settings.dagster_port}",
+            "predictor": f"http://{host}:{self._settings.predictor_port}",
+        }
+        for name, value in variables.items():
+            template.add_variable(name, value)
+        template.add_panel("status", self._status)
+        for name, piece in self._pieces.items():
+            template.add_panel(name, piece)
+        for name, chart in self._charts.items():
+            template.add_panel(name, pn.pane.Bokeh(chart.figure, sizing_mode="stretch_width"))
+        return template
