@@ -19,6 +19,9 @@ class Settings(BaseSettings):
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka-protocol broker (Redpanda, Kafka, Tansu).")
     kafka_partitions: int = Field(4, ge=1, description="Partitions of each topic that is created.")
+    broker_memory_bytes: int = Field(
+        2 * 2**30, ge=2**26, description="Embedded broker: beyond this memory it starts anew with an empty log."
+    )
     postgres_url: SecretStr = Field(
         SecretStr("postgresql://forewarn@127.0.0.1:5432/forewarn"),
         description="PostgreSQL address (libpq URL).",
@@ -39,6 +42,11 @@ class Settings(BaseSettings):
     )
     lateness_seconds: float = Field(120.0, ge=0, description="How late a sample may come and still count.")
     score_every_steps: int = Field(1, ge=1, description="Score once in so many cells.")
+
+    min_lead_seconds: float = Field(60.0, ge=0, description="A warning with less time left counts as late, not a hit.")
+    incident_window_seconds: float = Field(
+        1800.0, gt=0, description="How far apart in event time risks may begin and still be one incident."
+    )
 
     smtp_host: str | None = Field(None, description="SMTP server for alerts; none: no e-mail.")
     smtp_port: int = 25

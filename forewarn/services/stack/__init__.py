@@ -1,0 +1,1 @@
+"""The embedded stack: everything Forewarn needs, as processes on one machine."""
