@@ -17,10 +17,14 @@ MATCHED = ("entity", "signal", "mode", "severity")
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A verdict on an incident: 'confirmed', 'dismissed' (a false alarm) or 'averted' (someone acted)."""
+    """A verdict: 'confirmed', 'dismissed' (a false alarm) or 'averted' (someone acted).
+
+    It is on an incident, or on an episode and so on its incident.
+    """
 
     feedback_id: str
-    incident_id: str
+    incident_id: str | None
+    episode: str | None
     verdict: str
     note: str
     author: str
@@ -47,6 +51,8 @@ def check_feedback(feedback: Feedback) -> Feedback:
     """Raises ValueError that says what is allowed."""
     if feedback.verdict not in VERDICTS:
         raise ValueError(f"verdict '{feedback.verdict}' is unknown: use one of {', '.join(VERDICTS)}")
+    if feedback.incident_id is None and feedback.episode is None:
+        raise ValueError("a verdict needs an incident or an episode that it is about")
     return feedback
 
 
@@ -76,6 +82,12 @@ class FeedbackStore(Protocol):
     def of(self, incident_id: str) -> list[Feedback]:
         """Verdicts on an incident, oldest first."""
 
+    def unhandled(self) -> list[Feedback]:
+        """Verdicts that the alerter has not acted on yet, oldest first."""
+
+    def mark_handled(self, feedback_id: str) -> None:
+        """The alerter has acted on it."""
+
     def add_silence(self, silence: Silence) -> None:
         """Raises ValueError where it matches all or nothing."""
 
@@ -96,23 +108,32 @@ class PostgresFeedback:
         """See FeedbackStore."""
         f = check_feedback(feedback)
         done = self._connection.execute(
-            b"insert into feedback (feedback_id, incident_id, verdict, note, author) values (%s, %s, %s, %s, %s)"
-            b" on conflict do nothing",
-            (f.feedback_id, f.incident_id, f.verdict, f.note, f.author),
+            b"insert into feedback (feedback_id, incident_id, episode, verdict, note, author)"
+            b" values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
+            (f.feedback_id, f.incident_id, f.episode, f.verdict, f.note, f.author),
         )
         return done.rowcount == 1
 
     def of(self, incident_id: str) -> list[Feedback]:
         """See FeedbackStore."""
-        return (
-            self._connection.cursor(row_factory=class_row(Feedback))
-            .execute(
-                b"select feedback_id::text, incident_id::text, verdict, note, author from feedback"
-                b" where incident_id = %s order by given_at",
-                (incident_id,),
-            )
-            .fetchall()
-        )
+        cursor = self._connection.cursor(row_factory=class_row(Feedback))
+        return cursor.execute(
+            b"select feedback_id::text, incident_id::text, episode::text, verdict, note, author from feedback"
+            b" where incident_id = %s order by given_at, feedback_id",
+            (incident_id,),
+        ).fetchall()
+
+    def unhandled(self) -> list[Feedback]:
+        """See FeedbackStore."""
+        cursor = self._connection.cursor(row_factory=class_row(Feedback))
+        return cursor.execute(
+            b"select feedback_id::text, incident_id::text, episode::text, verdict, note, author from feedback"
+            b" where not handled order by given_at, feedback_id"
+        ).fetchall()
+
+    def mark_handled(self, feedback_id: str) -> None:
+        """See FeedbackStore."""
+        self._connection.execute(b"update feedback set handled = true where feedback_id = %s", (feedback_id,))
 
     def add_silence(self, silence: Silence) -> None:
         """See FeedbackStore."""
@@ -133,12 +154,9 @@ class PostgresFeedback:
 
     def silences(self, at: datetime | None = None) -> list[Silence]:
         """See FeedbackStore."""
-        return (
-            self._connection.cursor(row_factory=class_row(Silence))
-            .execute(
-                b"select silence_id::text, matcher, starts_at, ends_at, reason, author from silences"
-                b" where %s::timestamptz is null or (starts_at <= %s and ends_at > %s) order by ends_at, silence_id",
-                (at, at, at),
-            )
-            .fetchall()
-        )
+        cursor = self._connection.cursor(row_factory=class_row(Silence))
+        return cursor.execute(
+            b"select silence_id::text, matcher, starts_at, ends_at, reason, author from silences"
+            b" where %s::timestamptz is null or (starts_at <= %s and ends_at > %s) order by ends_at, silence_id",
+            (at, at, at),
+        ).fetchall()

@@ -16,6 +16,7 @@ create table if not exists metric_samples (  -- a hypertable where TimescaleDB i
     time        timestamptz not null,
     value       double precision not null
 ) partition by range (time);
+create index if not exists metric_samples_series_time on metric_samples (series_id, time);
 
 create table if not exists log_records (
     time        timestamptz not null,
@@ -168,8 +169,10 @@ create table if not exists feedback (        -- what engineers said
     verdict     text not null,               -- confirmed, dismissed, averted
     note        text not null default '',
     author      text not null,
-    given_at    timestamptz not null default now()
+    given_at    timestamptz not null default now(),
+    handled     boolean not null default false -- the alerter has drawn its consequences
 );
+create index if not exists feedback_unhandled on feedback (given_at) where not handled;
 
 create table if not exists silences (
     silence_id uuid primary key,

@@ -11,6 +11,7 @@ class InMemoryFeedback:
 
     def __init__(self) -> None:
         self._feedback: dict[str, Feedback] = {}
+        self._handled: set[str] = set()
         self._silences: dict[str, Silence] = {}
 
     def add(self, feedback: Feedback) -> bool:
@@ -22,6 +23,14 @@ class InMemoryFeedback:
     def of(self, incident_id: str) -> list[Feedback]:
         """See FeedbackStore."""
         return [f for f in self._feedback.values() if f.incident_id == incident_id]
+
+    def unhandled(self) -> list[Feedback]:
+        """See FeedbackStore."""
+        return [f for f in self._feedback.values() if f.feedback_id not in self._handled]
+
+    def mark_handled(self, feedback_id: str) -> None:
+        """See FeedbackStore."""
+        self._handled.add(feedback_id)
 
     def add_silence(self, silence: Silence) -> None:
         """See FeedbackStore."""

@@ -112,27 +112,38 @@ class Desk:
         self._expired_until[namespace] = max(until, since or until)
         return len(outcomes)
 
-    def take_feedback(self, feedback: Feedback) -> Incident:
-        """Enter an engineer's verdict: 'averted' and 'dismissed' resolve what is still open.
+    def take_feedback(self) -> int:
+        """Act on the verdicts that engineers gave meanwhile: 'averted' and 'dismissed' resolve what is still open."""
+        waiting = self._stores.feedback.unhandled()
+        for feedback in waiting:
+            self._act_on(feedback)
+            self._stores.feedback.mark_handled(feedback.feedback_id)
+        return len(waiting)
 
-        Raises KeyError for an unknown incident, ValueError for an unknown verdict.
-        """
+    def _act_on(self, feedback: Feedback) -> None:
         stores = self._stores
-        incident = stores.incidents.get(feedback.incident_id)
-        if incident is None:
-            raise KeyError(f"there is no incident {feedback.incident_id}")
-        if not stores.feedback.add(feedback):
-            return incident
+        incident = self._incident_of(feedback)
         reason = f"{feedback.verdict} by {feedback.author}" + (f": {feedback.note}" if feedback.note else "")
-        stores.audit.write(feedback.author, feedback.verdict, incident.incident_id, reason)
-        clock = stores.ledger.watermarks().get(namespace_of(incident.entity), incident.updated_at)
-        at = max(clock, incident.updated_at)
-        pending = stores.ledger.unresolved(incident.episodes)
+        subject = incident.incident_id if incident else feedback.incident_id or feedback.episode or ""
+        stores.audit.write(feedback.author, feedback.verdict, subject, reason)
+        episodes = incident.episodes if incident else [feedback.episode] if feedback.episode else []
+        pending = stores.ledger.unresolved(episodes)
+        if not pending or feedback.verdict == "confirmed":
+            return
+        newest = max(p.predicted_at for p in pending)
+        clock = stores.ledger.watermarks().get(namespace_of(pending[0].entity), newest)
+        at = max(clock, newest)
         outcomes = [o for p in pending if (o := outcome_of_feedback(p, feedback.verdict, at)) is not None]
         stores.ledger.resolve(outcomes)
         self._track.clear()
-        self._refresh(incident.incident_id, at)
-        return stores.incidents.get(incident.incident_id) or incident
+        if incident is not None:
+            self._refresh(incident.incident_id, at)
+
+    def _incident_of(self, feedback: Feedback) -> Incident | None:
+        incidents = self._stores.incidents
+        episode = feedback.episode
+        incident_id = feedback.incident_id or (incidents.incidents_of([episode]).get(episode) if episode else None)
+        return incidents.get(incident_id) if incident_id else None
 
     def _resolve_on_arrival(self, risk: Risk, feedback: str | None) -> None:
         """The failure or the end of the horizon may have been read before the prediction."""

@@ -1,0 +1,122 @@
+"""Channel 'email': one thread an incident, HTML and text, with the picture of the forecast inline."""
+
+import smtplib
+from email.message import EmailMessage
+from email.policy import SMTP as POLICY
+from functools import cache
+
+import jinja2
+
+from forewarn.alerting import wording
+from forewarn.alerting.channel import Notification, Undelivered
+from forewarn.alerting.picture import alt_text, draw_forecast
+from forewarn.config.settings import Settings
+from forewarn.incidents.paging import CLOSINGS
+from forewarn.risk.quantities import format_instant
+
+TIMEOUT_SECONDS = 10.0
+_COLOURS = {"critical": "#b3261e", "warning": "#b25e00", "info": "#2b6cb0", "closed": "#2e7d4f"}
+_CID = "forecast@forewarn"
+
+
+class EmailChannel:
+    """Sends over SMTP. A repetition after a crash has the same Message-ID, by which mail servers can drop it."""
+
+    name = "email"
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.smtp_host is None:
+            raise ValueError("e-mail needs an SMTP server: set FOREWARN_SMTP_HOST")
+        self._host, self._port = settings.smtp_host, settings.smtp_port
+        self._settings = settings
+
+    def send(self, notification: Notification) -> None:
+        """See Channel."""
+        mail = render_mail(notification, self._settings.mail_from, self._settings.mail_to)
+        try:
+            with smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_SECONDS) as server:
+                self._sign_in(server)
+                server.send_message(mail)
+        except smtplib.SMTPRecipientsRefused as error:
+            permanent = all(code >= 500 for code, _ in error.recipients.values())
+            raise Undelivered(f"recipients refused: {error.recipients}", permanent) from error
+        except smtplib.SMTPAuthenticationError as error:
+            raise Undelivered(f"{self._host}:{self._port} refused user and password ({error.smtp_code})") from error
+        except smtplib.SMTPResponseException as error:
+            raise Undelivered(f"{error.smtp_code} {error.smtp_error!r}", error.smtp_code >= 500) from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise Undelivered(f"{self._host}:{self._port}: {error}") from error
+
+    def close(self) -> None:
+        """See Channel: each message has a connection of its own."""
+
+    def _sign_in(self, server: smtplib.SMTP) -> None:
+        if self._settings.smtp_starttls:
+            server.starttls()
+        if self._settings.smtp_user:
+            password = self._settings.smtp_password
+            server.login(self._settings.smtp_user, password.get_secret_value() if password else "")
+
+
+def render_mail(notification: Notification, sender: str, recipients: str) -> EmailMessage:
+    """The mail of a notification. Nothing that telemetry says can add a header or markup."""
+    risk = notification.cause.risk
+    picture = draw_forecast(risk, notification.cause.failed_at) if risk is not None else None
+    alt = alt_text(risk) if risk is not None and picture is not None else ""
+    facts = _facts(notification, alt=alt, picture=_CID if picture else "")
+    mail = EmailMessage(policy=POLICY)
+    mail["From"], mail["To"] = sender, recipients
+    mail["Subject"] = f"{'Re: ' if notification.thread else ''}[Forewarn] {wording.one_line(notification.subject, 150)}"
+    mail["Date"] = notification.incident.updated_at
+    mail["Message-ID"] = _message_id(notification.message_id)
+    if notification.thread:
+        mail["In-Reply-To"] = _message_id(notification.thread[-1])
+        mail["References"] = " ".join(_message_id(m) for m in notification.thread)
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Forewarn-Incident"] = notification.incident.incident_id
+    mail.set_content(_templates(False).get_template("incident.txt.j2").render(facts))
+    mail.add_alternative(_templates(True).get_template("incident.html.j2").render(facts), subtype="html")
+    if picture is not None:
+        html = mail.get_payload()[1]  # type: ignore[index]
+        html.add_related(picture, "image", "png", cid=f"<{_CID}>", filename="forecast.png", disposition="inline")  # type: ignore[union-attr]
+    return mail
+
+
+def _message_id(message_id: str) -> str:
+    return f"<{message_id}@forewarn.invalid>"
+
+
+def _facts(notification: Notification, alt: str, picture: str) -> dict[str, object]:
+    incident = notification.incident
+    closed = notification.reason in CLOSINGS
+    risk = notification.cause.risk
+    return {
+        "headline": wording.headline(notification),
+        "severity": "" if closed else incident.severity,
+        "closed": closed,
+        "colour": _COLOURS["closed" if closed else incident.severity],
+        "subject": wording.one_line(notification.subject),
+        "title": wording.one_line(incident.title),
+        "summary": wording.one_line(incident.summary, 2000),
+        "countdown": wording.countdown(notification),
+        "scorecard": wording.scorecard(notification),
+        "picture": picture,
+        "alt": wording.one_line(alt, 600),
+        "advice": wording.advice(incident.actions),
+        "reasons": wording.reasons(incident.drivers),
+        "evidence": wording.evidence(notification),
+        "affected": wording.affected(notification.others),
+        "url": notification.url,
+        "at": format_instant(incident.updated_at),
+        "model": wording.one_line(risk.model_version, 80) if risk is not None else "",
+        "incident_id": incident.incident_id,
+        "version": incident.version,
+    }
+
+
+@cache
+def _templates(html: bool) -> jinja2.Environment:
+    """Everything is escaped in HTML; the text part has nothing to escape."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("forewarn.alerting"), autoescape=html, undefined=jinja2.StrictUndefined
+    )
