@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from forewarn.simulation.simulate import Plan
 
-_NOTHING_ANSWERS_SECONDS = 4.0
 _PATIENCE_SECONDS = 120.0
 
 
@@ -136,14 +135,16 @@ def _run(plan: "Plan", destination: Destination) -> None:
 
 def _knock(destination: Destination) -> None:
     """An empty message first: whether somebody is there is known before anything is computed."""
+    import httpx
+
     from forewarn.telemetry.sender import GatewayUnreachableError, OtlpSender
 
     try:
-        with OtlpSender(
-            destination.gateway, destination.token, patience_seconds=_NOTHING_ANSWERS_SECONDS, timeout_seconds=5
-        ) as sender:
+        with OtlpSender(destination.gateway, destination.token, patience_seconds=0, timeout_seconds=5) as sender:
             sender.send_metrics(b"")
     except GatewayUnreachableError as error:
+        if not isinstance(error.__cause__, httpx.TransportError):
+            return  # it is busy: the stream has patience
         raise CommandError(
             f"no gateway at {destination.gateway}: start one with `forewarn up`, or name another with --gateway URL"
         ) from error

@@ -65,7 +65,8 @@ class SimulationDisplay:
             what = f"{sent.event_time:%a %d %b %H:%M} · {sent.samples:,} samples, {rate:,.0f}/s{late}"
             self._progress.update(task, completed=int(sent.event_time.timestamp() * NANOSECONDS) - begin_ns, what=what)
             for happening in sent.new if name == "live" else ():
-                self._tell(recording, happening)
+                if happening.kind != "restart":  # a repair tells it, too
+                    self._tell(recording, happening)
 
         return moved
 
@@ -116,7 +117,7 @@ def _outcome_line(outcome: InjectionOutcome, recording: Recording, until: dateti
     if outcome.failed_at is None or outcome.failed_at > until:
         return f"{began}; {injection.variant.signal} has not reached its limit yet"
     hours = (outcome.failed_at - onset).total_seconds() / 3600
-    repaired = (
-        f", repaired at {outcome.repaired_at:%H:%M}" if outcome.repaired_at and outcome.repaired_at <= until else ""
-    )
-    return f"{began}; {injection.variant.signal} reached its limit at {outcome.failed_at:%H:%M}, {hours:.1f} h later{repaired}"
+    failed = f"{injection.variant.signal} reached its limit at {outcome.failed_at:%H:%M}, {hours:.1f} h later"
+    if outcome.repaired_at is None or outcome.repaired_at > until:
+        return f"{began}; {failed}"
+    return f"{began}; {failed}, repaired at {outcome.repaired_at:%H:%M}"

@@ -55,6 +55,11 @@ class Database:
         self._p99_noise = (1 + noise.normal("db-p99", 0.05)).tolist()
         self._connection_noise = (1 + noise.normal("db-connections", 0.008)).tolist()
 
+    def restart(self, at: float, rolling_steps: int = 0) -> None:
+        """A fail-over to the standby: connections are opened anew."""
+        self.process.restart(at)
+        self._open = 0.0
+
     def answer(self, rate: float, dt: float, faults: Faults) -> None:
         """Serve `rate` queries per second; `query_seconds` is their mean latency afterwards."""
         service = self.query_seconds_idle * (1 + faults.db_slowdown) * self.process.slowdown()

@@ -108,7 +108,8 @@ def _during(times: Floats, begin: float, lasts: float) -> Floats:
 
 def _filling(times: Floats, begin: float, lasts: float) -> Floats:
     """Rises to 1 while it lasts, is removed half an hour later."""
-    return np.clip((times - begin) / lasts, 0, 1) * (times < begin + lasts + 1800)
+    share = np.clip((times - begin) / lasts, 0, 1)
+    return np.where(times < begin + lasts + 1800, share, 0.0)
 
 
 def _days(times: Floats, noise: Noise, name: str) -> list[tuple[float, np.random.Generator]]:

@@ -83,5 +83,6 @@ class Failure:
         injection = self.injection
         if self.failed_at is not None:
             return now - self.failed_at >= injection.repair_after_seconds
-        noticed = injection.stop_at is not None and grown > 0.3 and (ratio >= injection.stop_at or grown > 0.9)
+        enough = 0.5 if injection.variant.abrupt else 0.9
+        noticed = injection.stop_at is not None and (grown > enough or (grown > 0.2 and ratio >= injection.stop_at))
         return noticed or now - injection.onset_seconds > 4 * injection.duration_seconds

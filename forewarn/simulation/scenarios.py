@@ -28,6 +28,7 @@ class Variant:
     restarts: bool = False
     fade_seconds: float = 120.0
     by_deploy: bool = False
+    abrupt: bool = False  # queueing makes the signal jump at the end: somebody must notice early to avert it
 
 
 _P99, _ERRORS = "http.server.request.duration.p99", "http.server.request.error_ratio"
@@ -54,7 +55,8 @@ def _queue(name: str, fault: str, text: str, repair: str) -> Variant:
 
 
 def _slow(name: str, service: str, fault: str, text: str, repair: str, fade: float) -> Variant:
-    return Variant("slow-dependency", name, service, _P99, fault, text, repair, fade_seconds=fade)
+    abrupt = service == "api"
+    return Variant("slow-dependency", name, service, _P99, fault, text, repair, fade_seconds=fade, abrupt=abrupt)
 
 
 # The first of a scenario is the one that is played when it is asked for by name.
@@ -147,6 +149,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             "a campaign draws ever more users",
             "traffic shed, campaign over",
             fade_seconds=1500,
+            abrupt=True,
         ),
     ),
 }
@@ -174,8 +177,8 @@ class Injection:
 
     @property
     def text(self) -> str:
-        """'memory-leak in api: sessions are never dropped'."""
-        return f"{self.variant.scenario} in {self.variant.service}: {self.variant.text}"
+        """'memory leak: sessions are never dropped'."""
+        return f"{self.variant.scenario.replace('-', ' ')}: {self.variant.text}"
 
 
 def draw(
@@ -188,13 +191,14 @@ def draw(
 ) -> Injection:
     """An injection whose shape, severity and repair come from `rng`. Raises KeyError for an unknown scenario."""
     chosen = VARIANTS[scenario][variant % len(VARIANTS[scenario])]
+    noticed = rng.uniform(0.58, 0.63) if chosen.abrupt else rng.uniform(0.74, 0.86)
     return Injection(
         variant=chosen,
         onset_seconds=onset_seconds,
         duration_seconds=duration_seconds,
         shape=str(rng.choice(SHAPES)),
         severity=float(rng.uniform(1.0, 1.25)),
-        stop_at=float(rng.uniform(0.74, 0.86)) if near_miss else None,
+        stop_at=float(noticed) if near_miss else None,
         repair_after_seconds=float(rng.uniform(2400, 5400)),
         by_deploy=bool(chosen.by_deploy and rng.random() < 0.5),
         seed=int(rng.integers(2**31)),

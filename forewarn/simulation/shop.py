@@ -16,6 +16,8 @@ _ROLLING_SECONDS = 180.0
 _RETRY_BUDGET = 0.25  # the gateway's: at most a quarter more requests than there are
 _PAYMENT_RETRY_BUDGET = 0.6
 
+Service = Gateway | Api | Payment | Cache | Database | Worker
+
 
 class Shop:
     """All services and what they told in each step; `rows[service]` has a tuple a step, in the order of the signals.
@@ -36,11 +38,12 @@ class Shop:
         self.starts: dict[str, list[float]] = {service: [] for service in SERVICES}
         self.happenings: list[Happening] = []
         self._dt = noise.step_seconds
-        self._services = {
+        self._services: dict[str, Service] = {
             "gateway": self.gateway,
             "api": self.api,
             "payment": self.payment,
             "cache": self.cache,
+            "checkout-db": self.database,
             "worker": self.worker,
         }
         self._requests = outside.requests.tolist()
@@ -112,19 +115,18 @@ class Shop:
 
     def _observe(self, k: int) -> None:
         for service, starts in self.starts.items():
-            process = self.database.process if service == "checkout-db" else self._services[service].process
-            starts.append(process.started_at)
+            starts.append(self._services[service].process.started_at)
         for failure in self._going:
             variant = failure.injection.variant
             kind = failure.observe(k, self.rows[variant.service][-1])
             if kind == "failure":
-                self._tell(k, variant.service, kind, f"{variant.signal} of {variant.service} reaches its limit")
+                self._tell(k, variant.service, kind, f"{variant.signal} reaches its limit")
             elif kind:
                 self._repair(k, failure, kind)
 
     def _repair(self, k: int, failure: Failure, kind: str) -> None:
         variant = failure.injection.variant
-        self._tell(k, variant.service, kind, f"{variant.service}: {variant.repair} ({variant.scenario})")
+        self._tell(k, variant.service, kind, f"{variant.repair} ({variant.scenario})")
         if variant.restarts:
             self._services[variant.service].restart((k + 1) * self._dt)
             self._tell(k, variant.service, "restart", f"{variant.service} restarted")

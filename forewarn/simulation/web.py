@@ -119,7 +119,8 @@ class Api(WebService):
         self.station.serve(rate, service, dt, self.capacity())
         transactions = rate * (1 - self.station.dropped_ratio) * self.transactions_per_request
         payment_share = self.payments_per_request / self.transactions_per_request
-        self.hold_seconds = self._own_seconds + self.queries_per_transaction * query_seconds
+        crowded = self.station.utilisation**2  # threads wait for cores while they hold a connection
+        self.hold_seconds = self._own_seconds * (1 + 0.2 * crowded) + self.queries_per_transaction * query_seconds
         self.hold_seconds += payment_share * min(payment.mean_seconds, 6.0)
         self.pool.lend(transactions, self.hold_seconds * self._pool_noise[k], faults.api_connections)
         self._latency(service, query_seconds, payment)
@@ -134,7 +135,8 @@ class Api(WebService):
         share = self.transactions_per_request
         self.mean_seconds = min(10.0, service + wait + 0.004 + share * (self.hold_seconds + borrow))
         self.p50 = min(10.0, service + wait + 0.004 + 0.25 * (self.hold_seconds + borrow))
-        p99 = 2.5 * service + 4.6 * wait + 1.5 * self._own_seconds + 5 * query + 0.6 * payment.p99 + 2.5 * borrow
+        own = self._own_seconds * (1.4 + 0.9 * self.station.utilisation**2)
+        p99 = 2.5 * service + 4.6 * wait + own + 5 * query + 0.6 * payment.p99 + 2.5 * borrow
         self.p99 = min(12.0, p99)
 
     def _error(self, payment: Payment, write_errors: float, faults: Faults) -> None:
