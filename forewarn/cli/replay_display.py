@@ -30,7 +30,7 @@ def play(
     token: str | None,
 ) -> None:
     """Replay with a display. Raises CommandError where the gateway takes it no longer; exits 130 when interrupted."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     moved = in_namespace(recording, namespace)
     shift = _shift(moved, speed) if shift_to_now else 0
     _describe(console, moved, shift, speed, gateway)

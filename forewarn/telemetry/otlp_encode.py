@@ -53,11 +53,14 @@ def encode_logs(
     severities: Sequence[str],
     bodies: Sequence[str],
     attributes: Sequence[Mapping[str, str]] | None = None,
+    trace_ids: Sequence[bytes] | None = None,
+    span_ids: Sequence[bytes] | None = None,
 ) -> bytes:
     """ExportLogsServiceRequest with the log records of one entity.
 
     times_ns: nanoseconds since 1970 UTC. severities: TRACE, DEBUG, INFO, WARN, ERROR or FATAL; other texts are kept
-    as the severity text. attributes: one mapping a record, or none.
+    as the severity text. attributes: one mapping a record, or none. trace_ids, span_ids: of the span that a record
+    belongs to, b'' without one.
     """
     request = ExportLogsServiceRequest()
     resource = request.resource_logs.add()
@@ -73,6 +76,8 @@ def encode_logs(
         record.body.string_value = body
         if attributes is not None:
             record.attributes.extend(_key_values(attributes[i]))
+        if trace_ids is not None and span_ids is not None:
+            record.trace_id, record.span_id = trace_ids[i], span_ids[i]
     return bytes(request.SerializeToString())
 
 

@@ -1,0 +1,1 @@
+"""Sends a recording through the gateway as if it happened again, at any speed."""
