@@ -140,7 +140,9 @@ def _knock(destination: Destination) -> None:
     from forewarn.telemetry.sender import GatewayUnreachableError, OtlpSender
 
     try:
-        with OtlpSender(destination.gateway, destination.token, patience_seconds=0, timeout_seconds=5) as sender:
+        with OtlpSender(
+            destination.gateway, destination.token, patience_seconds=0, first_patience_seconds=0, timeout_seconds=5
+        ) as sender:
             sender.send_metrics(b"")
     except GatewayUnreachableError as error:
         if not isinstance(error.__cause__, httpx.TransportError):
