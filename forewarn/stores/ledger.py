@@ -34,8 +34,8 @@ class LedgerStore(Protocol):
     def add_failure(self, failure: FailureObserved, episode: str, predicted: bool) -> bool:
         """Note a failure; False where it is there already."""
 
-    def claim_failure(self, entity: str, signal: str, failed_at: datetime, episode: str) -> None:
-        """A prediction of a failure that was taken for a miss was read late: it was predicted."""
+    def claim_failure(self, entity: str, signal: str, failed_at: datetime, episode: str) -> str | None:
+        """A failure that was taken for a miss was predicted by this episode: the episode that it had meanwhile."""
 
     def failure_times(self, entity: str, signal: str, since: datetime, until: datetime) -> list[datetime]:
         """When the signal failed in a span of time, both ends included."""
@@ -108,13 +108,19 @@ class PostgresLedger:
         row = (f.entity, f.signal, f.mode, f.at, f.value, f.limit, predicted, episode)
         return self._connection.execute(statements.ADD_FAILURE, row).rowcount == 1
 
-    def claim_failure(self, entity: str, signal: str, failed_at: datetime, episode: str) -> None:
+    def claim_failure(self, entity: str, signal: str, failed_at: datetime, episode: str) -> str | None:
         """See LedgerStore."""
-        self._connection.execute(
-            b"update failures set predicted = true, episode = %s"
+        missed = self._connection.execute(
+            b"select episode::text from failures"
             b" where entity = %s and signal = %s and failed_at = %s and not predicted",
-            (episode, entity, signal, failed_at),
+            (entity, signal, failed_at),
+        ).fetchone()
+        if missed is None:
+            return None
+        self._connection.execute(
+            b"update failures set predicted = true, episode = %s where episode = %s", (episode, missed[0])
         )
+        return str(missed[0])
 
     def failure_times(self, entity: str, signal: str, since: datetime, until: datetime) -> list[datetime]:
         """See LedgerStore."""

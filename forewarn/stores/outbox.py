@@ -58,9 +58,6 @@ class OutboxStore(Protocol):
         """What became of a claimed message: 'sent', 'pending' (again after `retry_seconds`), 'silenced', 'failed',
         'dropped'. Every mark but 'silenced' counts as an attempt."""
 
-    def wake_silenced(self) -> None:
-        """Silences have changed: look at silenced messages again now."""
-
 
 _CLAIM = """
 select message_id::text, incident_id::text, version, channel, reason, status, attempts, created_at, last_error
@@ -137,7 +134,3 @@ class PostgresOutbox:
         self._connection.execute(
             _MARK, {"status": status, "error": error, "retry": retry_seconds, "message_id": message_id}
         )
-
-    def wake_silenced(self) -> None:
-        """See OutboxStore."""
-        self._connection.execute(b"update outbox set next_attempt = clock_timestamp() where status = 'silenced'")

@@ -78,10 +78,12 @@ class Desk:
         if not stores.ledger.add_risk(risk):
             return False
         (episode,) = stores.ledger.episodes([risk.episode])
-        self._resolve_on_arrival(risk, episode.feedback)
-        incident_id = stores.incidents.incidents_of([risk.episode]).get(risk.episode)
-        if incident_id is not None:
-            self._refresh(incident_id, risk.predicted_at)
+        missed = self._resolve_on_arrival(risk, episode.feedback) or risk.episode
+        linked = stores.incidents.incidents_of([risk.episode, missed])
+        if risk.episode in linked:
+            self._refresh(linked[risk.episode], risk.predicted_at)
+        elif missed in linked:
+            self._join(risk.episode, linked[missed], risk.predicted_at, "it predicted the failure, but was read later")
         elif risk.state == "withdrawn":
             stores.audit.write(ACTOR, "ignored", risk.episode, "withdrawn before it belonged to an incident")
         else:
@@ -145,18 +147,22 @@ class Desk:
         incident_id = feedback.incident_id or (incidents.incidents_of([episode]).get(episode) if episode else None)
         return incidents.get(incident_id) if incident_id else None
 
-    def _resolve_on_arrival(self, risk: Risk, feedback: str | None) -> None:
-        """The failure or the end of the horizon may have been read before the prediction."""
+    def _resolve_on_arrival(self, risk: Risk, feedback: str | None) -> str | None:
+        """The failure or the end of the horizon may have been read before the prediction.
+
+        Returns the episode of a failure that had been taken for a miss.
+        """
         ledger, p = self._stores.ledger, Prediction.of(risk)
         failures = ledger.failure_times(p.entity, p.signal, p.predicted_at, p.expires_at)
         clock = self._expired_until.get(namespace_of(p.entity))
         outcome = outcome_on_arrival(p, failures, clock, feedback, self._rules.min_lead_seconds)
         if outcome is None:
-            return
+            return None
         ledger.resolve([outcome])
         self._track.clear()
-        if outcome.failed_at is not None and p.state != "withdrawn":
-            ledger.claim_failure(p.entity, p.signal, outcome.failed_at, p.episode)
+        if outcome.failed_at is None or p.state == "withdrawn":
+            return None
+        return ledger.claim_failure(p.entity, p.signal, outcome.failed_at, p.episode)
 
     def _take_failure(self, failure: FailureObserved) -> bool:
         ledger = self._stores.ledger
@@ -200,10 +206,13 @@ class Desk:
         groups = [Group(i, tuple(stores.ledger.episodes(i.episodes))) for i in near]
         decision = assign(episode, groups, self._graph, self._rules.window)
         incident_id = decision.incident_id or incident_id_of(episode)
-        stores.incidents.link(episode_id, incident_id)
         action = "grouped" if decision.incident_id else "opened"
-        stores.audit.write(ACTOR, action, incident_id, f"{episode.entity} {episode.signal}: {decision.reason}")
-        self._refresh(incident_id, at, joined=episode_id)
+        self._join(episode_id, incident_id, at, f"{episode.entity} {episode.signal}: {decision.reason}", action)
+
+    def _join(self, episode: str, incident_id: str, at: datetime, reason: str, action: str = "grouped") -> None:
+        self._stores.incidents.link(episode, incident_id)
+        self._stores.audit.write(ACTOR, action, incident_id, reason)
+        self._refresh(incident_id, at, joined=episode)
 
     def _refresh(self, incident_id: str, at: datetime, joined: str | None = None) -> None:
         """Make the next version of an incident, if there is news, and decide whether to tell it."""

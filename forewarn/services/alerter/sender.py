@@ -23,6 +23,7 @@ ACTOR = "sender"
 GIVE_UP_AFTER = timedelta(hours=24)
 MAX_RETRY_SECONDS = 300.0
 POLL_SECONDS = 1.0
+SILENCE_SECONDS = 5.0  # how soon it is noticed that a silence was ended early
 
 
 def retry_seconds(attempts: int) -> float:
@@ -96,7 +97,7 @@ class Sender:
         if silence is not None:
             reason = f"silenced by {silence.author} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.reason}"
             left = (silence.ends_at - now).total_seconds()
-            outbox.mark(message.message_id, "silenced", reason, retry_seconds=left)
+            outbox.mark(message.message_id, "silenced", reason, retry_seconds=min(left, SILENCE_SECONDS))
             if message.status != "silenced":
                 audit.write(ACTOR, f"withhold '{message.reason}' on {message.channel}", message.incident_id, reason)
             return True

@@ -76,11 +76,15 @@ class InMemoryLedger:
         row = _Failure(f.entity, f.signal, f.mode, f.at, f.value, f.limit, predicted, episode)
         return self._failures.setdefault((f.entity, f.signal, f.at), row) is row
 
-    def claim_failure(self, entity: str, signal: str, failed_at: datetime, episode: str) -> None:
+    def claim_failure(self, entity: str, signal: str, failed_at: datetime, episode: str) -> str | None:
         """See LedgerStore."""
         held = self._failures.get((entity, signal, failed_at))
-        if held is not None and not held.predicted:
-            self._failures[entity, signal, failed_at] = replace(held, predicted=True, episode=episode)
+        if held is None or held.predicted:
+            return None
+        for key, failure in list(self._failures.items()):
+            if failure.episode == held.episode:
+                self._failures[key] = replace(failure, predicted=True, episode=episode)
+        return held.episode
 
     def failure_times(self, entity: str, signal: str, since: datetime, until: datetime) -> list[datetime]:
         """See LedgerStore."""

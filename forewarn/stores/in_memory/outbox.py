@@ -66,12 +66,6 @@ class InMemoryOutbox:
         slot.message = replace(slot.message, status=status, attempts=attempts, last_error=error)
         slot.next_attempt = datetime.now(UTC) + timedelta(seconds=retry_seconds or 0)
 
-    def wake_silenced(self) -> None:
-        """See OutboxStore."""
-        for slot in self._slots.values():
-            if slot.message.status == "silenced":
-                slot.next_attempt = datetime.now(UTC)
-
     def _ordered(self) -> list[_Slot]:
         return sorted(self._slots.values(), key=lambda s: s.order)
 

@@ -1,0 +1,189 @@
+"""What the alerter makes of a sequence of records, on in-memory stores."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from incident_records import DISK, ERRORS, LATENCY, SHOP_EDGES, at, clock, failure, recovery, risk
+
+from forewarn.incidents.records import Incident
+from forewarn.risk.records import Risk, Watermark
+from forewarn.services.alerter.desk import Desk, Rules, Stores
+from forewarn.stores.feedback import Feedback
+from forewarn.stores.in_memory.audit import InMemoryAudit
+from forewarn.stores.in_memory.feedback import InMemoryFeedback
+from forewarn.stores.in_memory.incidents import InMemoryIncidents
+from forewarn.stores.in_memory.ledger import InMemoryLedger
+from forewarn.stores.in_memory.outbox import InMemoryOutbox
+
+
+class Shop:
+    """A desk on in-memory stores with the shop's service graph."""
+
+    def __init__(self) -> None:
+        self.ledger, self.audit = InMemoryLedger(), InMemoryAudit()
+        self.incidents, self.outbox = InMemoryIncidents(SHOP_EDGES), InMemoryOutbox()
+        self.feedback = InMemoryFeedback()
+        stores = Stores(self.ledger, self.incidents, self.outbox, self.feedback, self.audit)
+        self.desk = Desk(stores, Rules(channels=("email",), window=timedelta(minutes=30)))
+
+    def take(self, *records: object) -> None:
+        for record in records:
+            if isinstance(record, Risk):
+                self.desk.take_risk(record)
+            else:
+                self.desk.take_observation(record)
+                if isinstance(record, Watermark):
+                    self.desk.expire(record.namespace, record.at)
+
+    @property
+    def all(self) -> list[Incident]:
+        return self.incidents.open_incidents(closed_since=at(-10_000))
+
+    @property
+    def one(self) -> Incident:
+        (incident,) = self.all
+        return incident
+
+    def told(self) -> list[str]:
+        return self.outbox.told(self.one.incident_id)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+def test_a_prediction_that_comes_true_is_told_three_times_in_all(shop: Shop) -> None:
+    shop.take(risk(0), risk(30, revision=1, opened=0, left_hours=1.6), failure(120), recovery(150))
+    assert shop.one.state == "resolved"
+    assert shop.told() == ["opened", "failed", "resolved"]
+    assert [o.outcome for o in shop.ledger.outcomes_since(at(0))] == ["hit"]
+    assert "as predicted 2 h before: said 2.1 h, came 6 min earlier, inside the 80 % interval" in shop.one.summary
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_pool_errors_and_latency_are_one_incident_titled_by_the_pool(shop: Shop, order: tuple[int, ...]) -> None:
+    risks = [risk(0), risk(12, "shop/api", ERRORS), risk(20, "shop/gateway", LATENCY)]
+    shop.take(*(risks[i] for i in order))
+    assert shop.one.title == "shop/db: connection pool reaches its limit of 100"
+    assert shop.one.entity == "shop/db" and len(shop.one.episodes) == 3
+    assert shop.one.episodes[0] == risks[0].episode
+    assert shop.told() == ["opened"]
+
+
+def test_a_disk_that_fills_is_not_taken_for_a_consequence_of_the_database(shop: Shop) -> None:
+    shop.take(risk(0), risk(5, "shop/api", DISK))
+    assert sorted(i.entity for i in shop.all) == ["shop/api", "shop/db"]
+
+
+def test_namespaces_are_never_grouped(shop: Shop) -> None:
+    shop.take(risk(0), risk(0, "replay/db"))
+    assert len(shop.all) == 2
+
+
+def test_a_record_twice_is_one(shop: Shop) -> None:
+    records = [risk(0), failure(120), recovery(150)]
+    shop.take(*records)
+    versions = shop.one.version
+    shop.take(*records, *records)
+    assert shop.one.version == versions
+    assert len(shop.ledger.outcomes_since(at(0))) == 1
+
+
+def test_a_failure_without_prediction_is_a_miss_and_says_so(shop: Shop) -> None:
+    shop.take(failure(10))
+    assert shop.one.state == "firing" and shop.one.severity == "critical"
+    assert "not predicted" in shop.one.summary
+    assert shop.told() == ["failed"]
+    assert shop.ledger.track_record().missed == 1
+    shop.take(recovery(20), failure(25), recovery(30))
+    assert shop.one.state == "resolved", "a relapse within the window is the same incident"
+    assert shop.ledger.track_record().missed == 1
+
+
+def test_a_prediction_that_is_read_after_its_failure_still_counts(shop: Shop) -> None:
+    shop.take(failure(120), risk(0))
+    assert [o.outcome for o in shop.ledger.outcomes_since(at(0))] == ["hit"]
+    assert shop.ledger.track_record().missed == 0
+    assert "as predicted" in shop.one.summary
+
+
+def test_what_did_not_come_expires_and_is_told_to_those_who_were_warned(shop: Shop) -> None:
+    shop.take(risk(0), clock(359))
+    assert shop.one.state == "predicted"
+    shop.take(clock(361))
+    assert shop.one.state == "expired" and "the prediction was wrong" in shop.one.summary
+    assert shop.told() == ["opened", "expired"]
+    assert shop.ledger.track_record("connection_exhaustion", "shop").came_true == (0, 1)
+
+
+def test_a_clock_of_another_namespace_expires_nothing(shop: Shop) -> None:
+    shop.take(risk(0), clock(10_000, "replay"))
+    assert shop.one.state == "predicted"
+
+
+def test_severity_info_is_stored_and_not_told_until_it_rises(shop: Shop) -> None:
+    shop.take(risk(0, left_hours=30, horizon_hours=48, probability=0.7))
+    assert shop.one.severity == "info" and shop.told() == []
+    assert any("severity info: stored, not sent" in reason for *_, reason in shop.audit.about(shop.one.incident_id))
+    shop.take(risk(1200, revision=1, opened=0, left_hours=1))
+    assert shop.told() == ["opened"]
+
+
+def test_a_withdrawn_prediction_is_taken_back_and_its_failure_is_a_miss(shop: Shop) -> None:
+    shop.take(risk(0), risk(40, revision=1, state="withdrawn", opened=0, probability=0.08))
+    assert shop.one.state == "withdrawn" and "8 %" in shop.one.summary
+    shop.take(failure(60))
+    assert shop.one.state == "firing" and "had been withdrawn" in shop.one.summary
+    assert shop.told() == ["opened", "withdrawn", "failed"]
+    record = shop.ledger.track_record()
+    assert (record.missed, record.came_true) == (1, (0, 1))
+
+
+def test_a_new_episode_soon_after_a_withdrawn_one_is_told_once_more(shop: Shop) -> None:
+    shop.take(risk(0), risk(40, revision=1, state="withdrawn", opened=0), risk(50))
+    assert shop.one.state == "predicted"
+    shop.take(risk(60, revision=1, state="withdrawn", opened=50), risk(70))
+    assert shop.told() == ["opened", "withdrawn", "reopened"]
+
+
+@pytest.mark.parametrize(("verdict", "state"), [("averted", "averted"), ("dismissed", "withdrawn")])
+def test_a_verdict_of_an_engineer_resolves_it(shop: Shop, verdict: str, state: str) -> None:
+    shop.take(risk(0))
+    shop.feedback.add(Feedback("f1", None, risk(0).episode, verdict, "rolled back", "ada"))
+    assert shop.desk.take_feedback() == 1 and shop.desk.take_feedback() == 0
+    assert shop.one.state == state
+    assert ("ada", verdict, f"{verdict} by ada: rolled back") in shop.audit.about(shop.one.incident_id)
+    shop.take(risk(30, revision=1, opened=0), clock(10_000))
+    assert [o.outcome for o in shop.ledger.outcomes_since(at(0))] == [verdict]
+    assert shop.one.state == state
+
+
+def test_an_averted_prediction_that_fails_nonetheless_fires(shop: Shop) -> None:
+    shop.take(risk(0))
+    shop.feedback.add(Feedback("f1", shop.one.incident_id, None, "averted", "", "ada"))
+    shop.desk.take_feedback()
+    shop.take(failure(100))
+    assert shop.one.state == "firing" and shop.told() == ["opened", "averted", "failed"]
+
+
+def test_the_track_record_is_part_of_the_sentence(shop: Shop) -> None:
+    for day in range(3):
+        start = day * 1440.0
+        shop.take(risk(start))
+        if day:
+            shop.take(failure(start + 100), recovery(start + 110))
+        shop.take(clock(start + 1400))
+    shop.take(risk(3 * 1440))
+    newest = shop.all[-1]
+    assert newest.summary.endswith("Predictions like this one came true 2 times of 3 here.")
+
+
+def test_the_sentence(shop: Shop) -> None:
+    shop.take(risk(0))
+    assert shop.one.summary == (
+        "shop/db: connection pool reaches its limit of 100 in 2.1 h (80 %: 1.4–3.3 h; 12 %: never), driven by request "
+        "rate of shop/api (+38 %/h) and slow queries; raise the pool to 140 or add a read replica. "
+        "No predictions of this kind have been resolved yet."
+    )
