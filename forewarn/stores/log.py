@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from forewarn.stores.log_ends import end_offsets
 from forewarn.telemetry import topics
 
 logger = structlog.get_logger(__name__)
@@ -86,7 +87,8 @@ def consumer(
             "partition.assignment.strategy": "range",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": 10_000,
+            "session.timeout.ms": 6_000,  # the least that brokers allow: a killed member is replaced after it
+            "heartbeat.interval.ms": 1_500,
             "fetch.wait.max.ms": 100,
             "fetch.message.max.bytes": 4 * 2**20,
             "queued.max.messages.kbytes": 65_536,
@@ -108,7 +110,14 @@ def start_offset(member: Consumer, partition: TopicPartition, stored: int | None
     """
     if stored is None:
         return int(OFFSET_BEGINNING)
-    low, high = member.get_watermark_offsets(partition, timeout=10)
+    try:
+        low, high = member.get_watermark_offsets(partition, timeout=10)
+    except KafkaException:
+        return stored  # the broker does not say; the consumer asks again
+    if stored > high:  # perhaps the broker understates its end: look closer before reading everything again
+        brokers = member.list_topics(partition.topic, timeout=10).brokers.values()
+        bootstrap = ",".join(f"{b.host}:{b.port}" for b in brokers)
+        high = end_offsets(bootstrap, [partition.topic]).get((partition.topic, partition.partition), stored)
     if low <= stored <= high:
         return stored
     logger.warning(

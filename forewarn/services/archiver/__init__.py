@@ -1,0 +1,1 @@
+"""Telemetry from the log into PostgreSQL, exactly once."""

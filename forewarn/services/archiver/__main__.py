@@ -1,0 +1,49 @@
+"""`python -m forewarn.services.archiver`: archives until SIGTERM or SIGINT."""
+
+import os
+import socket
+import sys
+import time
+
+import psycopg
+import structlog
+
+from forewarn.config.settings import Settings
+from forewarn.services.archiver.service import Archiver
+from forewarn.services.heartbeat import Heartbeat
+from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.stores.log import create_topics
+from forewarn.stores.schema import create_tables
+
+logger = structlog.get_logger("forewarn.services.archiver")
+
+
+def main() -> None:
+    """Wait for broker and PostgreSQL, then archive."""
+    settings = Settings()
+    configure_logging(settings)
+    stop = stop_event()
+    url = settings.postgres_url.get_secret_value()
+    try:
+        create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
+    except TimeoutError as error:
+        sys.exit(f"archiver: {error}")
+    while not stop.is_set() and not _tables_are_there(url):
+        time.sleep(1)
+    with Heartbeat(url, "archiver", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
+        logger.info("archiver runs")
+        Archiver(settings, stop, heartbeat.counters).run()
+    logger.info("archiver stopped", **heartbeat.counters)
+
+
+def _tables_are_there(url: str) -> bool:
+    try:
+        create_tables(url)
+    except psycopg.OperationalError as error:
+        logger.warning("waiting for PostgreSQL", error=str(error).strip())
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
