@@ -70,6 +70,7 @@ def show(console: Console, found: Overview) -> None:
     for part in parts:
         table = part(found)
         if table is not None:
+            console.print()
             console.print(table)
     for problem in found.problems:
         console.print(f"[red]![/] {escape(problem)}", soft_wrap=True)

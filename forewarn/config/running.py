@@ -117,7 +117,12 @@ def settings_with_sources(home: Path | None = None) -> tuple[Settings, dict[str,
     state = running(explicit.home)
     if state is None:
         return explicit, sources
-    offered = {key.removeprefix("FOREWARN_").lower(): value for key, value in state.environment.items()}
+    offered = {key.removeprefix("FOREWARN_").lower(): _value(text) for key, text in state.environment.items()}
     taken = {k: v for k, v in offered.items() if k in Settings.model_fields and k not in explicit.model_fields_set}
     kept = {name: getattr(explicit, name) for name in explicit.model_fields_set}
     return Settings(**{**taken, **kept}), sources | dict.fromkeys(taken, "running stack")
+
+
+def _value(text: str) -> object:
+    """Tables and lists stand as JSON in the environment."""
+    return json.loads(text) if text.startswith(("{", "[")) else text

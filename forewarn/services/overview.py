@@ -16,6 +16,7 @@ from forewarn.config.settings import Settings
 from forewarn.telemetry import topics
 
 _RATE_SECONDS = 2.3  # processes write their counters every 2 s
+_STALE_SECONDS = 30.0  # an instance that has been silent for so long is of the past if another one of it lives
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def _process_rows(
         totals = {n: v for n, v in counters.items() if n.endswith("_total") and isinstance(v, int | float)}
         rates = {n: max(0.0, v - before.get(n, 0)) / seconds for n, v in totals.items()} if seconds > 0 else {}
         rows.append(ProcessRow(*key, age, counters, rates))
-    return tuple(rows)
+    live = {row.service for row in rows if row.seen_seconds_ago < _STALE_SECONDS}
+    return tuple(r for r in rows if r.service not in live or r.seen_seconds_ago < _STALE_SECONDS)
 
 
 def _offsets(connection: psycopg.Connection) -> dict[tuple[str, str, int], int]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -19,11 +19,11 @@ _QUIET = {
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def settings_environment(settings: Settings) -> dict[str, str]:
+def settings_environment(settings: Settings, names: Iterable[str] = tuple(Settings.model_fields)) -> dict[str, str]:
     """`FOREWARN_*` variables from which `Settings()` reads these settings again, secrets included."""
     return {
         f"FOREWARN_{name.upper()}": _text(value)
-        for name in Settings.model_fields
+        for name in sorted(names)
         if (value := getattr(settings, name)) is not None
     }
 

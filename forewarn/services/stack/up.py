@@ -60,7 +60,8 @@ class Stack:
         skipped = tuple(
             ServiceState(s.name, s.title, "skipped", detail=f"module {s.module} is not installed") for s in plan.skipped
         )
-        self._set(environment=settings_environment(plan.settings), services=waiting + skipped)
+        environment = settings_environment(plan.settings, plan.settings.model_fields_set)
+        self._set(environment=environment, services=waiting + skipped)
         for notice in plan.notices:
             self.notice(notice)
         reaper = Reaper(self.state.stack_id)
