@@ -14,11 +14,22 @@ from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 
 Floats = NDArray[np.float64]
 BIN_FEATURE = "horizon_bin"
+
+# What tells one day or one series from another rather than health from trouble: with some dozens of failures to
+# learn from, trees learn these by heart.
+_BY_HEART = frozenset(
+    ["log_history", "missing_1h", "missing_24h", "week_diff", "week_z", "failed_share_24h", "drop_24h"]
+    + [f"{statistic}_{window}" for statistic in ("mean", "std", "min", "max") for window in ("6h", "24h")]
+)
+# More of these never means less risk, whatever few failures seem to say, and the other way round.
+_RAISING = ("ratio", "slope_", "robust_slope_", "change_", "rising_", "new_high", "ewma_gap", "error_ratio", "latency_")
+_RAISING_LEVELS = frozenset(f"{statistic}_{window}" for statistic in ("mean", "min", "max") for window in ("5m", "1h"))
+_LOWERING = ("distance", "log_steps_to_limit")
 _PARAMETERS: dict[str, Any] = {
     "objective": "binary",
     "learning_rate": 0.08,
-    "num_leaves": 15,
-    "min_data_in_leaf": 60,  # neighbouring rows are nearly the same row: a leaf needs many
+    "num_leaves": 7,
+    "min_data_in_leaf": 150,  # neighbouring rows are nearly the same row: a leaf needs many
     "min_sum_hessian_in_leaf": 1.0,
     "lambda_l2": 5.0,
     "feature_fraction": 0.7,
@@ -71,13 +82,18 @@ class HazardModel:
             raise ValueError("no row to learn from: every time is missing or zero; is the history too short?")
         weights = periods.exposure * (1.0 if weight is None else np.asarray(weight)[periods.row])
         data = lightgbm.Dataset(
-            np.column_stack([np.asarray(X, dtype=np.float32)[periods.row], periods.bin.astype(np.float32)]),
+            np.column_stack([_learnable(X, feature_names)[periods.row], periods.bin.astype(np.float32)]),
             periods.event,
             weight=weights / weights.mean(),
             feature_name=[*feature_names, BIN_FEATURE],
             free_raw_data=True,
         )
-        parameters = {**_PARAMETERS, "seed": seed, "num_threads": threads}
+        parameters = {
+            **_PARAMETERS,
+            "seed": seed,
+            "num_threads": threads,
+            "monotone_constraints": [*map(_direction, feature_names), 0],
+        }
         booster = lightgbm.train(parameters, data, num_boost_round=rounds)
         bins = len(horizons)
         return cls(booster, tuple(feature_names), tuple(horizons), np.ones(bins), np.zeros(bins))
@@ -165,3 +181,17 @@ class HazardModel:
             return np.empty((0, len(self.horizons)))
         z = self.booster.predict(self._rows(X), raw_score=True)
         return np.asarray(z, dtype=np.float64).reshape(len(self.horizons), len(X)).T
+
+
+def _direction(name: str) -> int:
+    """LightGBM's monotone constraint of a feature: 1 raises the risk, -1 lowers it, 0 may do either."""
+    if name.startswith(_LOWERING):
+        return -1
+    return int(name.startswith(_RAISING) or name in _RAISING_LEVELS)
+
+
+def _learnable(X: NDArray[np.floating[Any]], names: tuple[str, ...]) -> NDArray[np.float32]:
+    """float32 [n, F], what could be learned by heart made missing: trees cannot split on it."""
+    rows = np.array(X, dtype=np.float32)
+    rows[:, [i for i, name in enumerate(names) if name in _BY_HEART]] = np.nan
+    return rows

@@ -1,0 +1,119 @@
+"""The feature store of a FOREWARN_HOME: registry and online store in SQLite, history in Parquet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from forewarn.features.definitions import FEATURE_NAMES
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+PROJECT = "forewarn"
+JOIN_KEY = "series_id"
+TIMESTAMP = "event_timestamp"
+SCHEMA = pa.schema(
+    [
+        (JOIN_KEY, pa.string()),
+        (TIMESTAMP, pa.timestamp("us", tz="UTC")),  # nanoseconds are read wrongly by Feast
+        *((name, pa.float64()) for name in FEATURE_NAMES),
+    ]
+)
+
+
+def history_folder(home: Path) -> Path:
+    """Where the features of the past are."""
+    return home / "history" / "features"
+
+
+def open_store(home: Path) -> "FeatureStore":
+    """The store below `home`; `apply` registers what it holds."""
+    from feast import FeatureStore, RepoConfig
+
+    folder = (home / "feast").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = RepoConfig(
+        project=PROJECT,
+        provider="local",
+        registry=str(folder / "registry.db"),
+        online_store={"type": "sqlite", "path": str(folder / "online.db")},
+        offline_store={"type": "feature_repo.asof_store.AsofOfflineStore"},
+        entity_key_serialization_version=3,
+        repo_path=folder,
+    )
+    return FeatureStore(config=config)
+
+
+def apply(home: Path) -> "FeatureStore":
+    """Register entity, view, push source and service over the history below `home`; may be repeated.
+
+    The history must hold at least one file: Feast reads its columns.
+    """
+    from feature_repo.views import feature_objects
+
+    store = open_store(home)
+    store.apply(feature_objects(history_folder(home)).all())
+    return store
+
+
+def features_table(series_ids: list[str], times_us: NDArray[np.int64], features: NDArray[np.float64]) -> pa.Table:
+    """Rows for the history as `SCHEMA`: times int64 [n] in microseconds, features [n, F]."""
+    columns = [pa.array(series_ids, pa.string()), pa.array(times_us, pa.timestamp("us", tz="UTC"))]
+    columns += [pa.array(np.ascontiguousarray(column)) for column in features.T]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def write_history(home: Path, namespace: str, table: pa.Table) -> Path:
+    """Replace the features of a namespace; rows are sorted by series and time, the file appears at once."""
+    path = history_folder(home) / f"{namespace or '_'}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(table, partial, compression="zstd", row_group_size=50_000)
+    partial.rename(path)
+    return path
+
+
+def historical_features(store: "FeatureStore", rows: pd.DataFrame) -> pd.DataFrame:
+    """Features of `rows` (series_id, event_timestamp and any other columns) as they were known at each row's time."""
+    from feature_repo.views import SERVICE
+
+    return store.get_historical_features(rows, store.get_feature_service(SERVICE)).to_df()
+
+
+def push_newest(store: "FeatureStore", table: pa.Table) -> int:
+    """Put the newest row of each series into the online store; returns how many are new there.
+
+    A row that is older than what the online store holds is left out: Feast would let it overwrite.
+    """
+    from feast.data_source import PushMode
+
+    from feature_repo.views import PUSH_SOURCE
+
+    newest = table.to_pandas().sort_values(TIMESTAMP).groupby(JOIN_KEY, as_index=False).tail(1)
+    known = online_times(store, newest[JOIN_KEY].tolist())
+    unknown = pd.Timestamp(0, tz="UTC")
+    fresh = newest[
+        [at > known.get(name, unknown) for name, at in zip(newest[JOIN_KEY], newest[TIMESTAMP], strict=True)]
+    ]
+    if len(fresh):
+        store.push(PUSH_SOURCE, fresh, to=PushMode.ONLINE)
+    return len(fresh)
+
+
+def online_times(store: "FeatureStore", series_ids: list[str]) -> dict[str, pd.Timestamp]:
+    """Event time of what the online store holds of each series."""
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    from feature_repo.views import VIEW
+
+    view = store.get_feature_view(VIEW)
+    keys = [EntityKey(join_keys=[JOIN_KEY], entity_values=[Value(string_val=name)]) for name in series_ids]
+    found = store._get_provider().online_read(store.config, view, keys, [FEATURE_NAMES[0]])
+    times = {name: pd.Timestamp(at) for name, (at, _) in zip(series_ids, found, strict=True) if at}
+    return {name: at.tz_convert("UTC") if at.tz else at.tz_localize("UTC") for name, at in times.items()}
