@@ -52,6 +52,10 @@ class Predictor:
         self.champion.stop()
         self.heartbeat.__exit__(None, None, None)
 
+    def __is_ready__(self) -> bool:
+        """Whether the stream has its partitions; BentoML asks it for `/readyz`."""
+        return self.stream.ready.is_set()
+
     @bentoml.api
     def predict(self, features: list[list[float | None]], feature_version: str = FEATURE_VERSION) -> dict[str, Any]:
         """Scores of rows of features, by the model that serves the stream.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from numpy.typing import NDArray
 
 from forewarn.config.settings import Settings
@@ -26,6 +26,7 @@ logger = structlog.get_logger(__name__)
 F64 = NDArray[np.float64]
 
 GROUP = "predictor"
+_POLL_SECONDS = 0.05  # messages that come within it are taken and scored together
 CATCHING_UP_MESSAGES = 200  # behind by more, windows are filled first and nothing is scored
 
 
@@ -63,6 +64,7 @@ class PredictionStream:
         self._watermarks: dict[str, int] = {}
         self._producer = producer(settings.kafka_bootstrap)
         self._stop = threading.Event()
+        self.ready = threading.Event()  # partitions are assigned
 
     def run(self) -> None:
         """Until `stop`. Raises what the broker raises for good; retries what passes."""
@@ -70,7 +72,7 @@ class PredictionStream:
         member = consumer(self.settings.kafka_bootstrap, GROUP, names, on_assign=self._assign, on_revoke=self._revoke)
         try:
             while not self._stop.is_set():
-                messages = member.consume(500, timeout=0.2)
+                messages = member.consume(500, timeout=_POLL_SECONDS)
                 for message in messages:
                     self._take(message)
                 self.counters["lag_messages"] = lag = self._lag(member)
@@ -89,9 +91,9 @@ class PredictionStream:
     def _assign(self, member: Consumer, partitions: list[TopicPartition]) -> None:
         self._told = read_told(self.settings.kafka_bootstrap)
         for partition in partitions:
-            low, _ = member.get_watermark_offsets(partition, timeout=10)
-            partition.offset = low
+            partition.offset = OFFSET_BEGINNING
         member.assign(partitions)
+        self.ready.set()
         logger.info("rebuilding windows from the log", partitions=[p.partition for p in partitions])
 
     def _revoke(self, member: Consumer, partitions: list[TopicPartition]) -> None:

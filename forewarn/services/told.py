@@ -1,11 +1,12 @@
 """What was told so far, read back from the log: a predictor that starts again neither repeats nor forgets."""
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 import structlog
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from forewarn.risk.records import FailureObserved, Recovered, Risk, Watermark, decode_observation, decode_risk
 from forewarn.telemetry import topics
@@ -49,22 +50,26 @@ def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:
     """
     told = Told()
     failures: dict[Key, datetime] = {}
-    reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "told", "enable.auto.commit": False})
+    reader = Consumer(
+        {
+            "bootstrap.servers": bootstrap, "group.id": "forewarn-told", "enable.auto.commit": False,
+            "enable.partition.eof": True, "log_level": 0,
+        }
+    )  # fmt: skip
     try:
-        ends = _assign_all(reader)
-        while ends:
-            messages = reader.consume(1000, timeout=timeout_seconds)
-            if not messages:
-                raise TimeoutError(
-                    f"{len(ends)} partitions of risks and observations were not read: is the broker well?"
-                )
+        unread = _assign_all(reader)
+        deadline = time.monotonic() + timeout_seconds
+        while unread:
+            messages = reader.consume(1000, timeout=0.1)
+            if messages:
+                deadline = time.monotonic() + timeout_seconds
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"{unread} partitions of risks and observations were not read: is the broker well?")
             for message in messages:
-                if message.error():
-                    continue
-                _see(told, failures, message.topic(), message.value())
-                at = (message.topic(), message.partition())
-                if message.offset() + 1 >= ends.get(at, 0):
-                    ends.pop(at, None)
+                if message.error() is None:
+                    _see(told, failures, message.topic(), message.value())
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    unread -= 1
     finally:
         reader.close()
     for key, failed_at in failures.items():  # the topics are read side by side: a failure ends the risks before it
@@ -84,15 +89,12 @@ def _see(told: Told, failures: dict[Key, datetime], topic: str, payload: bytes) 
         logger.warning("a record that cannot be read was passed over", topic=topic, reason=str(error))
 
 
-def _assign_all(reader: Consumer) -> dict[tuple[str, int], int]:
-    """Assign every partition of both topics from its start; returns the end of each that is not empty."""
-    ends = {}
-    partitions = []
-    for name in (topics.RISKS, topics.OBSERVATIONS):
-        for number in reader.list_topics(name, timeout=10).topics[name].partitions:
-            low, high = reader.get_watermark_offsets(TopicPartition(name, number), timeout=10)
-            if high > low:
-                ends[(name, number)] = high
-                partitions.append(TopicPartition(name, number, low))
+def _assign_all(reader: Consumer) -> int:
+    """Assign every partition of both topics from its start; returns how many there are."""
+    partitions = [
+        TopicPartition(name, number, OFFSET_BEGINNING)
+        for name in (topics.RISKS, topics.OBSERVATIONS)
+        for number in reader.list_topics(name, timeout=10).topics[name].partitions
+    ]
     reader.assign(partitions)
-    return ends
+    return len(partitions)
