@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     )
     lateness_seconds: float = Field(120.0, ge=0, description="How late a sample may come and still count.")
     score_every_steps: int = Field(1, ge=1, description="Score once in so many cells.")
+    collector_interval_seconds: float = Field(5.0, gt=0, description="How often this host and the stack are read.")
 
     min_lead_seconds: float = Field(60.0, ge=0, description="A warning with less time left counts as late, not a hit.")
     incident_window_seconds: float = Field(

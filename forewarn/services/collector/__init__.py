@@ -1,0 +1,1 @@
+"""Forewarn watches itself: this host, the stack's processes, PostgreSQL and consumer lag, sent as OTLP."""
