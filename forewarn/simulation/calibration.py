@@ -18,14 +18,28 @@ def amplitude(fault: str, growth: Floats, load: Floats, messages: Floats, step_s
 
     growth, load (requests per second), messages (of jobs, per second): [T] from the onset to the end of the ramp.
     """
-    at_end = float(load[-max(1, len(load) // 10) :].mean())
     if fault.endswith("_leak"):
         service = fault.removesuffix("_leak")
         filled = 0.64 if service == "cache" else 0.0  # the keys, which are no part of the profile
         return topology.PROFILES[service].headroom - filled
     if fault in ("worker_loss", "queue_inflow"):
         return _until_full(fault, growth, load, messages, step_seconds)
-    return _AMPLITUDES[fault](at_end)
+    if fault in _CONSTANT:
+        return _CONSTANT[fault]
+    return _first_crossing(np.array([_NEEDED[fault](one) for one in _smooth(load)]), growth)
+
+
+def _smooth(load: Floats) -> Floats:
+    """The load at 60 times of the ramp, each averaged over a sixtieth of it (or as it is where there are fewer)."""
+    return np.array([part.mean() for part in np.array_split(load, min(60, len(load)))])
+
+
+def _first_crossing(needed: Floats, growth: Floats) -> float:
+    """Amplitude at which the fault first becomes as large as is needed [n] in the last 40 % of the ramp, if it can."""
+    grown = np.array([part[-1] for part in np.array_split(growth, len(needed))])
+    ratio = needed / np.maximum(grown, 1e-3)
+    cut = int(0.6 * len(ratio))
+    return float(min(ratio[cut:].min(), 0.95 * ratio[:cut].min(initial=np.inf)))
 
 
 def _api_in_use(load: float) -> float:
@@ -49,19 +63,21 @@ def _cache_loss(load: float) -> float:
     return float(losses[min(int(np.searchsorted(missed + others, _DB_CAPACITY)), len(losses) - 1)])
 
 
-_AMPLITUDES: dict[str, Callable[[float], float]] = {
+_CONSTANT = {
+    "disk": 0.45,
+    "payment_delay": 0.47,
+    "gateway_errors": 0.048,
+    "api_errors": 0.047,
+    "payment_errors": 0.046,
+}
+_NEEDED: dict[str, Callable[[float], float]] = {
     "api_connections": lambda load: topology.API_POOL - _api_in_use(load),
     "worker_connections": lambda load: topology.WORKER_POOL - _worker_in_use(load),
     "db_connections": lambda load: topology.DB_CONNECTIONS - 16 - 1.06 * (_api_in_use(load) + _worker_in_use(load)),
     "gateway_sockets": lambda load: topology.PROFILES["gateway"].file_limit - 180 - load * 3.4,
-    "disk": lambda load: 0.45,
-    "payment_delay": lambda load: 0.47,
     "db_slowdown": lambda load: _DB_CAPACITY / _queries(load) - 1,
     "cache_loss": _cache_loss,
-    "gateway_errors": lambda load: 0.048,
-    "api_errors": lambda load: 0.047,
-    "payment_errors": lambda load: 0.046,
-    "demand": lambda load: max(60.0, 335 - load),
+    "demand": lambda load: max(60.0, 325 - load),
 }
 
 
@@ -75,6 +91,6 @@ def _until_full(fault: str, growth: Floats, load: Floats, messages: Floats, step
         grown = middle * growth
         loss, inflow = (np.minimum(grown, 0.985), 0.0) if fault == "worker_loss" else (0.0, grown)
         net = np.cumsum((arrivals + inflow - capacity * (1 - loss)) * step_seconds)
-        depth = net[-1] - min(0.0, float(net.min()))  # Lindley's recursion, solved
+        depth = float((net - np.minimum.accumulate(np.minimum(net, 0))).max())  # Lindley's recursion, solved
         low, high = (low, middle) if depth > topology.QUEUE_LIMIT else (middle, high)
     return high

@@ -1,10 +1,20 @@
 """The services that keep data: cache, database, and the worker that empties the queue."""
 
+from math import exp
+
 from forewarn.simulation.faults import Faults
 from forewarn.simulation.noise import Noise
 from forewarn.simulation.process import Process
 from forewarn.simulation.queueing import Pool, Station
-from forewarn.simulation.topology import DB_CONNECTIONS, DISK_BYTES, PROFILES, QUEUE_LIMIT, REDIS_BYTES, WORKER_POOL
+from forewarn.simulation.topology import (
+    API_POOL,
+    DB_CONNECTIONS,
+    DISK_BYTES,
+    PROFILES,
+    QUEUE_LIMIT,
+    REDIS_BYTES,
+    WORKER_POOL,
+)
 
 Row = tuple[float, ...]
 
@@ -48,7 +58,7 @@ class Database:
 
     def __init__(self, noise: Noise) -> None:
         self.process = Process("checkout-db", PROFILES["checkout-db"], noise)
-        self.station = Station(servers=self.cores, patience_seconds=12)
+        self.station = Station(self.cores, patience_seconds=12, longest_queue=API_POOL + WORKER_POOL)
         self.query_seconds = self.query_seconds_idle
         self.disk_full = False
         self._open = 0.0
@@ -64,7 +74,9 @@ class Database:
         """Serve `rate` queries per second; `query_seconds` is their mean latency afterwards."""
         service = self.query_seconds_idle * (1 + faults.db_slowdown) * self.process.slowdown()
         self.station.serve(rate, service, dt)
-        self.query_seconds = service + self.station.wait_seconds
+        latency = service + self.station.wait_seconds
+        # Callers adapt within minutes: without this, steps of a minute would swing between full and empty.
+        self.query_seconds += (latency - self.query_seconds) * (1 - exp(-dt / 150))
 
     def step(self, k: int, dt: float, rate: float, disk_share: float, in_use: float, faults: Faults) -> Row:
         """`in_use`: connections that pools have in use; disk_share: what is on the disk without a failure."""

@@ -50,6 +50,8 @@ class Failure:
         messages[: len(known)] = outside.batch_messages[self.first_step :]
         since = np.arange(steps) * self._step_seconds
         curve = growth(self.injection, since, load)
+        if self.injection.variant.service == "worker" and "queue" in self.injection.variant.signal:
+            curve = 0.5 + 0.5 * curve  # consumers have room to spare: a backlog begins when enough of them are gone
         size = amplitude(self.injection.variant.fault, curve[:ramp], load[:ramp], messages[:ramp], self._step_seconds)
         return (size * curve).tolist(), curve.tolist()
 

@@ -24,11 +24,13 @@ class Station:
     """Servers with a queue in front: M/M/c while there is capacity, a fluid backlog when there is not.
 
     servers: how many work in parallel. patience_seconds: how long a request waits before it is given up; it bounds
-    the backlog. After `serve`, the other attributes tell how it went.
+    the backlog. longest_queue: how many can wait at all, because callers hold them back (a connection pool), not
+    because they are dropped. After `serve`, the other attributes tell how it went.
     """
 
     servers: float
     patience_seconds: float
+    longest_queue: float | None = None
     utilisation: float = 0.0  # 0 to 1
     wait_seconds: float = 0.0  # mean, of those who were served
     dropped_ratio: float = 0.0  # share of the arrivals that was given up
@@ -38,8 +40,11 @@ class Station:
         """One step of `dt` seconds: `arrivals` per second, each takes `service_seconds`; capacity: share that works."""
         rate = max(self.servers * capacity / service_seconds, 1e-9)
         backlog = max(0.0, self._backlog + (arrivals - rate) * dt)
-        held = min(backlog, rate * self.patience_seconds)
-        self.dropped_ratio = min(1.0, (backlog - held) / max(arrivals * dt, 1e-9))
+        room = rate * self.patience_seconds if self.longest_queue is None else self.longest_queue
+        held = min(backlog, room)
+        self.dropped_ratio = (
+            min(1.0, (backlog - held) / max(arrivals * dt, 1e-9)) if self.longest_queue is None else 0.0
+        )
         self.utilisation = min(1.0, (arrivals + self._backlog / dt) / rate)
         self.wait_seconds = queue_wait(arrivals / rate, self.servers, service_seconds) + held / rate
         self._backlog = held

@@ -1,6 +1,7 @@
 """The shop at work: one step after the other, each service with the load that the others make."""
 
 from collections.abc import Mapping, Sequence
+from math import exp
 
 from forewarn.simulation.calibration import CACHE_MISS_WORK
 from forewarn.simulation.data import Cache, Database, Worker
@@ -54,6 +55,7 @@ class Shop:
         self._coming = sorted(failures, key=lambda failure: failure.first_step, reverse=True)
         self._going: list[Failure] = []
         self._deploys = deploys
+        self._blocked = 0.0  # share of transactions without a connection, as callers have felt it
         self._faults = Faults()
 
     def run(self) -> None:
@@ -109,7 +111,8 @@ class Shop:
         api, worker, cache = self.api, self.worker, self.cache
         misses = requests * cache.lookups_per_request * (1 - cache.hit_ratio)
         misses *= 1 + CACHE_MISS_WORK * self._faults.cache_loss
-        transactions = requests * (1 - api.pool.blocked_ratio) * api.transactions_per_request
+        self._blocked += (api.pool.blocked_ratio - self._blocked) * (1 - exp(-self._dt / 150))
+        transactions = requests * (1 - self._blocked) * api.transactions_per_request
         orders = worker.rate * worker.queries_per_message
         return float(misses + transactions * api.queries_per_transaction + orders + self._batch_queries[k])
 
