@@ -1,9 +1,138 @@
-"""OTLP metrics (ExportMetricsServiceRequest, protobuf) to arrays of samples."""
+"""OTLP metrics (ExportMetricsServiceRequest, protobuf) to arrays of samples, without Python for each data point.
 
-from forewarn.telemetry.otlp_reference import decode_metrics_reference
-from forewarn.telemetry.samples import SampleBatch
+Series are remembered by a hash of their bytes on the wire. A message with the same series in the same order as an
+earlier one, as a scrape is, gets the very same `SampleBatch.series` tuple: what is derived from it can be kept by its
+`id()` as long as the tuple is held.
+"""
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from forewarn.telemetry import otlp_walk as walk
+from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.otlp_attributes import bounded, clean, resource_entity
+from forewarn.telemetry.otlp_reference import Sample, attributes_of, batch_of, decode_metrics_reference, metric_samples
+from forewarn.telemetry.samples import Kind, SampleBatch, Series
+
+_SEED = int.from_bytes(os.urandom(8), "little")
+_SERIES_KEPT = 1_000_000
+_SETS_OF_SERIES_KEPT = 4_000_000  # series in all remembered tuples together
+
+Rows = NDArray[np.int64]
+# The series of a batch, and the new index of each where two encodings mean the same series.
+SeriesSet = tuple[tuple[Series, ...], NDArray[np.int32] | None]
 
 
 def decode_metrics(payload: bytes) -> SampleBatch:
-    """Samples of one message. Raises TelemetryError with the reason for bytes that cannot be read."""
-    return decode_metrics_reference(payload)
+    """Samples of one message. Raises TelemetryError with the reason for bytes that cannot be read.
+
+    Sums become counters or, where they may fall, gauges; a histogram becomes `name.count` and `name.sum` and, if it
+    tells differences, `name.p50` and `name.p99`; an exponential histogram its count and sum; a summary also its
+    quantiles. Equal to `decode_metrics_reference` but for the order of samples.
+    """
+    rows = walk.find_metrics(payload)
+    points = None if rows is None else walk.read_points(payload, rows, _SEED)
+    if rows is None or points is None:
+        return decode_metrics_reference(payload)
+    try:
+        numbers = _number_batch(payload, rows, points)
+        others = list(_other_samples(payload, rows))
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise TelemetryError(f"not an OTLP metrics message ({len(payload)} bytes): {error}") from error
+    return _joined(numbers, batch_of(others)) if others else numbers
+
+
+class _Memory:
+    """Series and sets of series by their hashes. Emptied when full: what is in use comes back with the next message."""
+
+    def __init__(self) -> None:
+        self._series: dict[int, Series] = {}
+        self._same: dict[Series, Series] = {}
+        self._sets: dict[bytes, SeriesSet] = {}
+        self._in_sets = 0
+
+    def series_set(self, payload: bytes, rows: Rows, points: walk.Points) -> SeriesSet:
+        keys = points.keys.tobytes()
+        found = self._sets.get(keys)
+        if found is None:
+            found = self._new_set(payload, rows, points)
+            if self._in_sets > _SETS_OF_SERIES_KEPT:
+                self._sets.clear()
+                self._in_sets = 0
+            self._sets[keys] = found
+            self._in_sets += len(points.keys)
+        return found
+
+    def _new_set(self, payload: bytes, rows: Rows, points: walk.Points) -> SeriesSet:
+        if len(self._series) > _SERIES_KEPT:
+            self._series.clear()
+            self._same.clear()
+        known = [self._series.get(key) for key in points.keys.tolist()]
+        series = [one or self._new_series(payload, rows, points, i) for i, one in enumerate(known)]
+        distinct = dict.fromkeys(series)
+        if len(distinct) == len(series):
+            return tuple(series), None
+        numbers = {one: number for number, one in enumerate(distinct)}
+        return tuple(distinct), np.array([numbers[one] for one in series], np.int32)
+
+    def _new_series(self, payload: bytes, rows: Rows, points: walk.Points, i: int) -> Series:
+        row = rows[points.metrics[i]]
+        point = pb.NumberDataPoint.FromString(payload[points.starts[i] : points.stops[i]])
+        series = Series(
+            entity=_entity(payload, row),
+            signal=bounded(clean(payload[row[walk.NAME_START] : row[walk.NAME_STOP]].decode())),
+            attributes=attributes_of(point),
+            kind=Kind(int(row[walk.KIND])),
+            unit=bounded(clean(payload[row[walk.UNIT_START] : row[walk.UNIT_STOP]].decode())),
+        )
+        series = self._same.setdefault(series, series)
+        self._series[int(points.keys[i])] = series
+        return series
+
+
+_memory = _Memory()
+
+
+def _number_batch(payload: bytes, rows: Rows, points: walk.Points) -> SampleBatch:
+    series, renumbered = _memory.series_set(payload, rows, points)
+    index = points.series if renumbered is None else renumbered[points.series]
+    if len(points.times) and points.times.min() <= 0:
+        raise _untimed(points.times, series, index)
+    return SampleBatch(series, index, points.times, points.values)
+
+
+def _untimed(times: NDArray[np.int64], series: tuple[Series, ...], index: NDArray[np.int32]) -> TelemetryError:
+    first = int(np.flatnonzero(times <= 0)[0])
+    metric, time = series[index[first]].signal, int(times[first])
+    if time == 0:
+        return TelemetryError(f"a data point of metric '{metric}' has no time (time_unix_nano is 0)")
+    return TelemetryError(f"a data point of metric '{metric}' has time {time + 2**64} ns, which is after the year 2262")
+
+
+def _other_samples(payload: bytes, rows: Rows) -> Iterator[Sample]:
+    """Samples of histograms and summaries."""
+    for row in rows[rows[:, walk.FIELD] > walk.SUM]:
+        yield from metric_samples(
+            _entity(payload, row), pb.Metric.FromString(payload[row[walk.START] : row[walk.STOP]])
+        )
+
+
+def _entity(payload: bytes, row: NDArray[np.int64]) -> str:
+    return resource_entity(Resource.FromString(payload[row[walk.RESOURCE_START] : row[walk.RESOURCE_STOP]]))
+
+
+def _joined(one: SampleBatch, other: SampleBatch) -> SampleBatch:
+    numbers = {series: number for number, series in enumerate(one.series)}
+    renumbered = np.array([numbers.setdefault(series, len(numbers)) for series in other.series], np.int32)
+    return SampleBatch(
+        tuple(numbers),
+        np.concatenate((one.index, renumbered[other.index])),
+        np.concatenate((one.times, other.times)),
+        np.concatenate((one.values, other.values)),
+    )

@@ -1,0 +1,292 @@
+"""Walks the bytes of an OTLP metrics request, compiled: where its metrics are, and the data points of numbers.
+
+Wire format: https://protobuf.dev/programming-guides/encoding. Field numbers: opentelemetry-proto, metrics.proto.
+Every read is checked against the end of its message; whatever is malformed, or legal but unusual (a group, a field
+that comes twice and would be merged), is left to the protobuf library: the answer is then None.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# Columns of a metric's row: offsets of its parts, its field in the oneof, its Kind, its number of points.
+RESOURCE_START, RESOURCE_STOP, START, STOP, NAME_START, NAME_STOP, UNIT_START, UNIT_STOP = range(8)
+DATA_START, DATA_STOP, FIELD, KIND, POINTS, COLUMNS = range(8, 14)
+
+GAUGE, SUM = 5, 7
+_FIRST, _SECOND, _THIRD = 0x0A, 0x12, 0x1A  # tags of length-delimited fields 1, 2, 3
+_TEMPORALITY, _MONOTONIC = 0x10, 0x18  # of a Sum
+_TIME, _DOUBLE, _INT, _ATTRIBUTE, _FLAGS = 0x19, 0x21, 0x31, 0x3A, 0x40  # of a NumberDataPoint
+_DELTA = 1
+_BAD = -1
+
+
+class Points(NamedTuple):
+    """Data points of numbers as arrays, n points of k distinct series."""
+
+    series: NDArray[np.int32]  # [n]: which of the k series
+    times: NDArray[np.int64]  # [n]: as on the wire; 0 where there is none
+    values: NDArray[np.float64]  # [n]: NaN where there is none, or the flag says so
+    keys: NDArray[np.uint64]  # [k]: hash of resource, name, unit, kind and attributes as bytes
+    metrics: NDArray[np.int64]  # [k]: row of the series' metric
+    starts: NDArray[np.int64]  # [k]: where a data point of the series starts
+    stops: NDArray[np.int64]  # [k]: and ends
+
+
+def find_metrics(payload: bytes) -> NDArray[np.int64] | None:
+    """A row of `COLUMNS` for each metric of a request, int64 [m, COLUMNS]; None for the protobuf library to judge."""
+    rows, count = _request(np.frombuffer(payload, np.uint8))
+    return rows[:count] if count >= 0 else None
+
+
+def read_points(payload: bytes, rows: NDArray[np.int64], seed: int) -> Points | None:
+    """Data points of the gauges and sums among `rows`; None for the protobuf library to judge.
+
+    `seed` (64 bits, secret of the process) makes the hashes unpredictable: nobody can construct a collision.
+    """
+    points, bad = _points(np.frombuffer(payload, np.uint8), rows, np.uint64(seed))
+    return None if bad else Points(*points)
+
+
+@njit(cache=True)
+def _varint(data: Any, at: int, end: int) -> Any:
+    value = np.int64(0)
+    shift = 0
+    while at < end and shift < 64:
+        byte = np.int64(data[at])
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    return value, _BAD
+
+
+@njit(cache=True)
+def _field(data: Any, at: int, end: int) -> tuple[int, int, int]:
+    """Tag, start of the content, position after the field (or _BAD)."""
+    tag, at = _varint(data, at, end)
+    if at < 0 or tag < 8 or tag >= 1 << 32:
+        return 0, 0, _BAD
+    wire = tag & 7
+    if wire == 2:
+        length, start = _varint(data, at, end)
+        good = start >= 0 and 0 <= length <= end - start
+        return tag, start, start + length if good else _BAD
+    if wire == 0:
+        return tag, at, _varint(data, at, end)[1]
+    if wire == 1 or wire == 5:
+        stop = at + (8 if wire == 1 else 4)
+        return tag, at, stop if stop <= end else _BAD
+    return 0, 0, _BAD
+
+
+@njit(cache=True)
+def _request(data: Any) -> tuple[Any, int]:
+    rows, count = np.zeros((64, COLUMNS), np.int64), 0
+    at, end = 0, len(data)
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return rows, _BAD
+        if tag == _FIRST:
+            rows, count = _resource_metrics(data, start, at, rows, count)
+            if count < 0:
+                return rows, _BAD
+    return rows, count
+
+
+@njit(cache=True)
+def _resource_metrics(data: Any, at: int, end: int, rows: Any, count: int) -> tuple[Any, int]:
+    resource_start, resource_stop, seen = _only(data, at, end)
+    if seen < 0:
+        return rows, _BAD
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if tag == _SECOND:
+            first = count
+            rows, count = _scope_metrics(data, start, at, rows, count)
+            if count < 0:
+                return rows, _BAD
+            rows[first:count, RESOURCE_START] = resource_start
+            rows[first:count, RESOURCE_STOP] = resource_stop
+    return rows, count
+
+
+@njit(cache=True)
+def _only(data: Any, at: int, end: int) -> tuple[int, int, int]:
+    """Start and end of the one field 1 of a message, and how many there are (_BAD: several, or malformed)."""
+    first, last, seen = 0, 0, 0
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return 0, 0, _BAD
+        if tag == _FIRST:
+            first, last, seen = start, at, seen + 1
+    return first, last, seen if seen < 2 else _BAD
+
+
+@njit(cache=True)
+def _scope_metrics(data: Any, at: int, end: int, rows: Any, count: int) -> tuple[Any, int]:
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return rows, _BAD
+        if tag != _SECOND:
+            continue
+        if count == len(rows):
+            rows = np.concatenate((rows, np.zeros_like(rows)))
+        if not _metric(data, start, at, rows[count]):
+            return rows, _BAD
+        count += 1
+    return rows, count
+
+
+@njit(cache=True)
+def _metric(data: Any, at: int, end: int, row: Any) -> bool:
+    row[START], row[STOP] = at, end
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return False
+        if tag == _FIRST:
+            row[NAME_START], row[NAME_STOP] = start, at
+        elif tag == _THIRD:
+            row[UNIT_START], row[UNIT_STOP] = start, at
+        elif tag & 7 == 2 and GAUGE <= tag >> 3 <= 11:
+            if row[FIELD]:
+                return False  # the oneof was set twice: merged or replaced
+            row[FIELD], row[DATA_START], row[DATA_STOP] = tag >> 3, start, at
+    if row[FIELD] == GAUGE or row[FIELD] == SUM:
+        return _number_data(data, row)
+    return True
+
+
+@njit(cache=True)
+def _number_data(data: Any, row: Any) -> bool:
+    at, end = row[DATA_START], row[DATA_STOP]
+    temporality, monotonic, points = 0, 0, 0
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return False
+        if tag == _FIRST:
+            points += 1
+        elif tag == _TEMPORALITY:
+            temporality = _varint(data, start, end)[0]
+        elif tag == _MONOTONIC:
+            monotonic = _varint(data, start, end)[0]
+    row[POINTS] = points
+    if row[FIELD] == SUM:  # as Kind counts: gauge 0, cumulative 1, delta 2
+        row[KIND] = 2 if temporality == _DELTA else (1 if monotonic != 0 else 0)
+    return True
+
+
+@njit(cache=True)
+def _word(data: Any, at: int) -> Any:
+    word = np.uint64(0)
+    for i in range(8):
+        word |= np.uint64(data[at + i]) << np.uint64(8 * i)
+    return word
+
+
+@njit(cache=True)
+def _mixed(h: Any, word: Any) -> Any:
+    # The finaliser of SplitMix64 (Steele et al. 2014): each bit of the input changes half of the output's.
+    h = (h ^ word) + np.uint64(0x9E3779B97F4A7C15)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@njit(cache=True)
+def _hashed(h: Any, data: Any, start: int, stop: int) -> Any:
+    at = start
+    while at + 8 <= stop:
+        h = _mixed(h, _word(data, at))
+        at += 8
+    tail = np.uint64(stop - start)
+    while at < stop:
+        tail = (tail << np.uint64(8)) | np.uint64(data[at])
+        at += 1
+    return _mixed(h, tail)
+
+
+@njit(cache=True)
+def _points(data: Any, rows: Any, seed: Any) -> tuple[Any, bool]:
+    total = 0
+    for m in range(len(rows)):
+        total += rows[m, POINTS]
+    index, times, values = np.empty(total, np.int32), np.empty(total, np.int64), np.empty(total, np.float64)
+    keys, metrics = np.empty(total, np.uint64), np.empty(total, np.int64)
+    starts, stops = np.empty(total, np.int64), np.empty(total, np.int64)
+    table = np.zeros(_table_size(total), np.int32)
+    mask = np.uint64(len(table) - 1)
+    n, known, resource, of_resource = 0, 0, -1, seed
+    bad = False
+    for m in range(len(rows)):
+        if rows[m, POINTS] == 0:
+            continue
+        if rows[m, RESOURCE_START] != resource:
+            resource = rows[m, RESOURCE_START]
+            of_resource = _hashed(seed, data, resource, rows[m, RESOURCE_STOP])
+        of_metric = _metric_hash(of_resource, data, rows[m])
+        at, end = rows[m, DATA_START], rows[m, DATA_STOP]
+        while at < end:
+            tag, start, at = _field(data, at, end)
+            if tag != _FIRST:
+                continue
+            key, times[n], good = _point(data, start, at, of_metric, values, n)
+            bad = bad or not good
+            slot = key & mask
+            while table[slot] and keys[table[slot] - 1] != key:
+                slot = (slot + np.uint64(1)) & mask
+            if table[slot] == 0:
+                keys[known], metrics[known], starts[known], stops[known] = key, m, start, at
+                known += 1
+                table[slot] = known
+            index[n] = table[slot] - 1
+            n += 1
+    return (index, times, values, keys[:known], metrics[:known], starts[:known], stops[:known]), bad
+
+
+@njit(cache=True)
+def _table_size(total: int) -> int:
+    size = 16
+    while size < 2 * total:
+        size *= 2
+    return size
+
+
+@njit(cache=True)
+def _metric_hash(h: Any, data: Any, row: Any) -> Any:
+    h = _hashed(h, data, row[NAME_START], row[NAME_STOP])
+    h = _hashed(h, data, row[UNIT_START], row[UNIT_STOP])
+    return _mixed(h, np.uint64(row[KIND]))
+
+
+@njit(cache=True)
+def _point(data: Any, at: int, end: int, h: Any, values: Any, n: int) -> tuple[Any, Any, bool]:
+    """Key, time and whether it is well-formed; writes the value to values[n]."""
+    time, stale = np.int64(0), False
+    bits = values.view(np.int64)
+    values[n] = np.nan
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return h, time, False
+        if tag == _TIME:
+            time = np.int64(_word(data, start))
+        elif tag == _DOUBLE:
+            bits[n] = np.int64(_word(data, start))
+        elif tag == _INT:
+            values[n] = np.float64(np.int64(_word(data, start)))
+        elif tag == _ATTRIBUTE:
+            h = _hashed(h, data, start, at)
+        elif tag == _FLAGS:
+            stale = _varint(data, start, end)[0] & 1 != 0
+    if stale:
+        values[n] = np.nan
+    return h, time, True
