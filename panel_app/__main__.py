@@ -1,5 +1,6 @@
 """`python -m panel_app`: serves the dashboard until SIGTERM or Ctrl-C."""
 
+import logging
 import signal
 import sys
 from types import FrameType
@@ -20,6 +21,7 @@ def main() -> int:
     """Exit code 0 after a signal, 1 where the port is taken."""
     settings = Settings()
     configure_logging(settings)
+    _quieten()
     postgres_url = settings.postgres_url.get_secret_value()
     watcher = Watcher(postgres_url)
     try:
@@ -40,6 +42,15 @@ def main() -> int:
         watcher.stop()
     logger.info("dashboard stopped")
     return 0
+
+
+def _quieten() -> None:
+    """Keep what each click of a reader makes the web framework say out of the log."""
+    for name in ("bokeh", "tornado.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    logging.getLogger("asyncio").addFilter(lambda record: "WebSocketClosedError" not in record.getMessage())
 
 
 def _count_sessions(server: Server, heartbeat: Heartbeat) -> None:

@@ -51,7 +51,7 @@ if (unit === 'By') {
   while (Math.abs(v) >= 1024 && i < 5) { v /= 1024; i += 1 }
   return digits(v) + ' ' + units[i]
 }
-if (unit === '1') return digits(tick * 100) + ' %'
+if (unit === 'share') return digits(tick * 100) + ' %'
 if (unit === 's') return Math.abs(tick) < 1 ? digits(tick * 1000) + ' ms' : digits(tick) + ' s'
 return new Intl.NumberFormat(undefined, {notation: Math.abs(tick) >= 1e5 ? 'compact' : 'standard'}).format(tick)
 """
@@ -94,14 +94,14 @@ def time_hover(tooltips: list[tuple[str, str]], renderers: list[Any], *time_colu
     return HoverTool(tooltips=tooltips, formatters=formatters, renderers=renderers)
 
 
-def legend_style(fig: Any, palette: Palette, location: str = "top_left") -> None:
-    """A legend that does not hide the picture."""
-    fig.legend.location = location
-    fig.legend.orientation = "horizontal"
-    fig.legend.background_fill_alpha = 0
-    fig.legend.border_line_alpha = 0
-    fig.legend.label_text_color = palette.muted
-    fig.legend.label_text_font_size = "12px"
-    fig.legend.label_text_font = "system-ui"
-    fig.legend.padding = 0
-    fig.legend.spacing = 12
+def legend_above(fig: Any, palette: Palette) -> None:
+    """Move the legend out of the picture, above it."""
+    legend = fig.legend[0]
+    fig.center.remove(legend)
+    fig.add_layout(legend, "above")
+    legend.orientation = "horizontal"
+    legend.background_fill_alpha = legend.border_line_alpha = 0
+    legend.label_text_color = palette.muted
+    legend.label_text_font_size, legend.label_text_font = "12px", "system-ui"
+    legend.padding, legend.spacing, legend.margin = 2, 14, 0
+    legend.glyph_height = legend.glyph_width = 14

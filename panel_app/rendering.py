@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from forewarn.risk import quantities
 from panel_app import words
 
 FOLDER = Path(__file__).parent
@@ -29,7 +30,7 @@ environment = jinja2.Environment(
 environment.filters.update(
     duration=words.duration,
     percent=words.percent,
-    value=words.value,
+    value=quantities.format_value,
     quantity=words.count,
     words=words.title,
     short=words.short,

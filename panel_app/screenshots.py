@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
@@ -35,8 +36,9 @@ def shoot(url: str, folder: Path, width: int = WIDTH) -> list[Path]:
     taken = []
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        for theme in ("light", "dark"):
-            context = browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=theme)  # type: ignore[arg-type]
+        themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for theme in themes:
+            context = browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=theme)
             context.add_cookies([{"name": "forewarn_theme", "value": theme, "url": url}])
             page = context.new_page()
             for name, path in (*PAGES.items(), ("risk", _risk_path(page, url))):

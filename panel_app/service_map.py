@@ -10,8 +10,13 @@ from forewarn.telemetry.samples import namespace_of
 
 WIDTH, HEIGHT = 190, 50  # of a node
 COLUMN, ROW = 268, 68  # from one node to the next
+BEND = 26  # room for a line that passes between nodes
 MARGIN = 6
+TIP = 5  # of an arrow
 DRAWN = 48  # nodes a namespace; of more, the worst and their neighbours are drawn
+
+
+Spot = str | tuple[str, str, int]  # a service, or the bend of an edge in a layer that it skips
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +69,19 @@ def _drawing(namespace: str, nodes: list[Node], edges: tuple[Edge, ...]) -> Draw
     inside = [e for e in edges if e.client in by_name and e.server in by_name and e.client != e.server]
     connected = {name for e in inside for name in (e.client, e.server)}
     shown = _most_worrying(by_name, inside, connected)
-    columns = _columns(shown, [e for e in inside if e.client in shown and e.server in shown])
-    tallest = max((len(c) for c in columns), default=0)
-    at = {
-        name: (MARGIN + i * COLUMN, MARGIN + int((tallest - len(column)) * ROW / 2) + j * ROW)
-        for i, column in enumerate(columns)
-        for j, name in enumerate(column)
-    }
+    drawn = [e for e in inside if e.client in shown and e.server in shown]
+    columns, routes = _layers(shown, drawn)
+    heights = [sum(_row(spot) for spot in column) for column in columns]
+    at = _places(columns, heights)
     loose = sorted((n for n in nodes if n.entity not in connected), key=lambda n: (-STATES.index(n.state), n.entity))
     return Drawing(
         namespace=namespace,
-        placed=tuple(Placed(by_name[name], x, y) for name, (x, y) in at.items()),
-        lines=tuple(_line(e, at, by_name) for e in inside if e.client in at and e.server in at),
+        placed=tuple(Placed(by_name[spot], x, y) for spot, (x, y) in at.items() if isinstance(spot, str)),
+        lines=tuple(Line(_path([at[s] for s in routes[e]]), e, by_name[e.server].state) for e in drawn),
         loose=tuple(loose[:DRAWN]),
         left_out=len(connected) - len(shown) + max(0, len(loose) - DRAWN),
         width=max(0, len(columns) - 1) * COLUMN + WIDTH + 2 * MARGIN,
-        height=max(0, tallest - 1) * ROW + HEIGHT + 2 * MARGIN,
+        height=max(heights, default=0) - (ROW - HEIGHT) + 2 * MARGIN,
     )
 
 
@@ -96,30 +98,84 @@ def _most_worrying(by_name: dict[str, Node], edges: list[Edge], connected: set[s
     return set(ranked[:DRAWN])
 
 
-def _columns(names: set[str], edges: list[Edge]) -> list[list[str]]:
-    """Layers of the condensed graph (services that call each other share one), ordered to cross few lines."""
+def _layers(names: set[str], edges: list[Edge]) -> tuple[list[list[Spot]], dict[Edge, list[Spot]]]:
+    """Columns of services and of bends, and the way of each edge through them.
+
+    Layers of the condensed graph (services that call each other share one); an edge that skips a layer gets a
+    bend there, so that it passes beside the services (Sugiyama, Tagawa and Toda 1981).
+    """
     graph = nx.DiGraph()
     graph.add_nodes_from(sorted(names))
     graph.add_edges_from((e.client, e.server) for e in edges)
     condensed = nx.condensation(graph)
-    columns = [
+    columns: list[list[Spot]] = [
         sorted(member for part in layer for member in condensed.nodes[part]["members"])
         for layer in nx.topological_generations(condensed)
     ]
-    for before, column in pairwise(columns):
-        place = {name: i / max(1, len(before) - 1) for i, name in enumerate(before)}
-        column.sort(key=lambda name: (_mean([place[p] for p in graph.predecessors(name) if p in place]), name))
-    return columns
+    layer_of = {name: i for i, column in enumerate(columns) for name in column}
+    routes: dict[Edge, list[Spot]] = {}
+    for e in edges:
+        bends = range(layer_of[e.client] + 1, layer_of[e.server])
+        for i in bends:
+            columns[i].append((e.client, e.server, i))
+        routes[e] = [e.client, *((e.client, e.server, i) for i in bends), e.server]
+    _untangle(columns, [step for route in routes.values() for step in pairwise(route)])
+    return columns, routes
 
 
-def _mean(places: list[float]) -> float:
-    return sum(places) / len(places) if places else 0.5
+def _untangle(columns: list[list[Spot]], steps: list[tuple[Spot, Spot]]) -> None:
+    """Order each column by the mean place of its neighbours, from the left and then from the right."""
+    before: dict[Spot, list[Spot]] = {}
+    after: dict[Spot, list[Spot]] = {}
+    for start, end in steps:
+        before.setdefault(end, []).append(start)
+        after.setdefault(start, []).append(end)
+    for left, right in pairwise(columns):
+        _order(right, left, before)
+    for left, right in reversed(list(pairwise(columns))):
+        _order(left, right, after)
 
 
-def _line(edge: Edge, at: dict[str, tuple[int, int]], by_name: dict[str, Node]) -> Line:
-    (x1, y1), (x2, y2) = at[edge.client], at[edge.server]
-    start_x, end_x = (x1 + WIDTH, x2 - 5) if x2 > x1 else (x1, x2 + WIDTH + 5)
-    start_y, end_y = y1 + HEIGHT // 2, y2 + HEIGHT // 2
-    bend = max(30, abs(end_x - start_x) // 2) * (1 if x2 > x1 else -1)
-    path = f"M{start_x},{start_y} C{start_x + bend},{start_y} {end_x - bend},{end_y} {end_x},{end_y}"
-    return Line(path, edge, by_name[edge.server].state)
+def _order(column: list[Spot], beside: list[Spot], neighbours: dict[Spot, list[Spot]]) -> None:
+    place = {spot: (i + 0.5) / len(beside) for i, spot in enumerate(beside)}
+    own = {spot: (i + 0.5) / len(column) for i, spot in enumerate(column)}
+
+    def mean(spot: Spot) -> float:
+        known = [place[n] for n in neighbours.get(spot, []) if n in place]
+        return sum(known) / len(known) if known else own[spot]
+
+    column.sort(key=lambda spot: (mean(spot), own[spot]))
+
+
+def _row(spot: Spot) -> int:
+    return ROW if isinstance(spot, str) else BEND
+
+
+def _places(columns: list[list[Spot]], heights: list[int]) -> dict[Spot, tuple[int, int]]:
+    at: dict[Spot, tuple[int, int]] = {}
+    for i, column in enumerate(columns):
+        y = MARGIN + (max(heights) - heights[i]) // 2
+        for spot in column:
+            at[spot] = (MARGIN + i * COLUMN, y if isinstance(spot, str) else y + BEND // 2 - HEIGHT // 2)
+            y += _row(spot)
+    return at
+
+
+def _path(corners: list[tuple[int, int]]) -> str:
+    """From the right side of the first spot, straight across each bend, to the left side of the last."""
+    points = [(x, y + HEIGHT // 2) for x, y in corners]
+    (x, y), (to_x, to_y) = points[0], points[-1]
+    x += WIDTH
+    if to_x < x:  # both in one column: a bow on the right
+        side = to_x + WIDTH
+        return f"M{x},{y} C{x + 44},{y} {side + 44},{to_y} {side + TIP},{to_y}"
+    path = f"M{x},{y}"
+    for bend_x, bend_y in points[1:-1]:
+        path += f"{_curve(x, y, bend_x, bend_y)} H{bend_x + WIDTH}"
+        x, y = bend_x + WIDTH, bend_y
+    return path + _curve(x, y, to_x - TIP, to_y)
+
+
+def _curve(x: int, y: int, to_x: int, to_y: int) -> str:
+    middle = (x + to_x) // 2
+    return f" C{middle},{y} {middle},{to_y} {to_x},{to_y}"

@@ -9,8 +9,8 @@ import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
+from forewarn.stores.feedback import Feedback, PostgresFeedback, new_id
 from panel_app import charts
-from panel_app.answers import record_answer
 from panel_app.live import Live
 from panel_app.pages.page import Page
 from panel_app.rendering import Frame, asset, environment, render
@@ -36,6 +36,7 @@ class Session:
         self._shown: dict[str, Any] = {}
         self._waiting = threading.Lock()
         self._newest = Reading()
+        self._loaded = False
         self.template = self._template(pages)
         self._begin()
 
@@ -45,14 +46,20 @@ class Session:
         def produce(connection: psycopg.Connection[Any]) -> Frame:
             return page.produce(connection, arguments)
 
-        reading, leave = self._watcher.watch(self._key, produce, self._page.every, self._told)
-        self._show(reading)
+        known, leave = self._watcher.watch(self._key, produce, self._page.every, self._told)
+        self._show(known)
+        pn.state.onload(self._begin_to_listen)
         pn.state.on_session_destroyed(lambda context: leave())
+
+    def _begin_to_listen(self) -> None:
+        """Only now: what is sent to a document that the browser is still fetching can be lost."""
+        self._loaded = True
+        self._show(self._watcher.known(self._key))
 
     def _told(self, reading: Reading) -> None:
         """In the watcher's thread: at most one update waits for a session, however slow its reader is."""
         self._newest = reading
-        if self._waiting.acquire(blocking=False):
+        if self._loaded and self._waiting.acquire(blocking=False):
             self._document.add_next_tick_callback(self._show_newest)
 
     def _show_newest(self) -> None:
@@ -86,7 +93,7 @@ class Session:
     def _store_answer(self, verdict: str, note: str) -> None:
         where = (self._arguments.get("incident"), self._arguments.get("episode"))
         try:
-            record_answer(self._settings.postgres_url.get_secret_value(), *where, verdict, note, self._author)
+            self._add(Feedback(new_id(), *where, verdict, note, self._author))
         except (psycopg.Error, ValueError) as error:
             logger.warning("an answer could not be stored", error=str(error).strip())
             text = "Your answer could not be stored; the database does not take it. Please try again in a moment."
@@ -94,6 +101,10 @@ class Session:
             return
         logger.info("answer stored", verdict=verdict, page=self._key, author=self._author)
         self._watcher.ask_now(self._key)
+
+    def _add(self, feedback: Feedback) -> None:
+        with psycopg.connect(self._settings.postgres_url.get_secret_value(), connect_timeout=3) as connection:
+            PostgresFeedback(connection).add(feedback)
 
     def _template(self, pages: tuple[Page, ...]) -> pn.Template:
         template = pn.Template(environment.get_template(f"page_{self._page.name}.html"))

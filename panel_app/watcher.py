@@ -89,6 +89,11 @@ class Watcher:
 
         return reading, leave
 
+    def known(self, key: str) -> Reading:
+        """The newest reading of a question."""
+        with self._lock:
+            return self._questions[key].reading if key in self._questions else Reading()
+
     def ask_now(self, key: str) -> None:
         """Ask this question again at once, because its answer has just been changed."""
         with self._lock:

@@ -161,7 +161,8 @@ def add_failure(db: psycopg.Connection, mode: str, at: datetime, predicted: bool
     """Write a failure that was seen."""
     entity, signal, limit, _ = MODES[mode]
     db.execute(
-        "insert into failures values (%s,%s,%s,%s,%s,%s,%s,%s)",
+        "insert into failures (entity, signal, mode, failed_at, recovered_at, value, limit_value, predicted, episode)"
+        " values (%s,%s,%s,%s,%s,%s,%s,%s,gen_random_uuid())",
         (entity, signal, mode, at, recovered, limit * 1.01, limit, predicted),
     )
 
@@ -207,7 +208,7 @@ def past_episodes(db: psycopg.Connection) -> None:
             db, incident_of(second, state, "warning", failed_at=failed, opened_at=at, episodes=[first.episode])
         )
         if failed:
-            add_failure(db, mode, failed, outcome == "hit", failed + timedelta(minutes=25))
+            add_failure(db, mode, failed, True, failed + timedelta(minutes=25))
     add_failure(db, "error_climb", NOW - timedelta(hours=31), False, NOW - timedelta(hours=30))
     add_failure(db, "disk_full", NOW - timedelta(minutes=44), False, NOW - timedelta(minutes=21))
 
@@ -215,7 +216,6 @@ def past_episodes(db: psycopg.Connection) -> None:
 def measured(db: psycopg.Connection) -> None:
     """Series of the shop and of a host, with ten hours of samples of the pool."""
     db.execute("create table if not exists samples_all partition of metric_samples default")
-    db.execute("create index if not exists samples_series_time on metric_samples (series_id, time)")
     for entity, signal, limit, unit in [*MODES.values(), ("build-7", "system.cpu.utilization", 1.0, "1")]:
         for name in (signal, signal + ".limit", "process.cpu.utilization"):
             row = db.execute(

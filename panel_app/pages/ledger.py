@@ -16,9 +16,8 @@ from panel_app.pages.page import Arguments, Page
 from panel_app.rendering import Frame, render
 
 SECTIONS = ("summary", "scatter_note", "calibration_note", "lead_note", "table")
-OUTCOMES = ("hit", "late", "expired", "averted", "dismissed")
-LEAD_EDGES = np.array([0, 5, 15, 30, 60, 120, 240, 480, 960, 1e9]) * 60.0
-LEAD_LABELS = ["<5 min", "5–15", "15–30", "30–60 min", "1–2 h", "2–4", "4–8", "8–16 h", ">16 h"]
+LEAD_EDGES = np.array([0, 15, 30, 60, 120, 240, 480, 1e9]) * 60.0
+LEAD_LABELS = ["<15 min", "15–30", "30–60", "1–2 h", "2–4 h", "4–8 h", ">8 h"]
 BINS = np.array([0, 0.2, 0.4, 0.6, 0.8, 1.0001])
 Columns = dict[str, list[Any]]
 
@@ -31,14 +30,11 @@ def produce(connection: psycopg.Connection[Any], arguments: Arguments) -> Frame:
 def frame(view: LedgerView) -> Frame:
     """The page as HTML and chart columns."""
     leads = [r.lead_seconds for r in view.resolved if r.outcome == "hit" and r.lead_seconds is not None]
-    warned = sum(view.counts.get(o, 0) for o in ("hit", "late", "expired"))
     variables = {
         "view": view,
-        "count": {o: view.counts.get(o, 0) for o in OUTCOMES},
-        "misses": view.failures - view.failures_predicted,
-        "warned": warned,
+        "record": view.record,
+        "failures": view.record.hits + view.record.late + view.record.missed,
         "median_lead": median(leads) if leads else None,
-        "judged": sum(1 for r in view.resolved if r.outcome in ("hit", "late", "expired")),
     }
     data = {"scatter": _scatter(view), "diagonal": _diagonal(view), "bins": _bins(view), "leads": _leads(leads)}
     return Frame({name: render(f"ledger_{name}.html", **variables) for name in SECTIONS}, data)
@@ -105,14 +101,14 @@ def _scatter_chart(palette: Palette) -> Chart:
     kinds = list(_MARKERS)
     colours = [palette.good, palette.late, palette.accent, palette.muted, palette.bad]
     dots = fig.scatter(
-        "x", "y", source=source, size=10, line_color=None, legend_group="outcome",
+        "x", "y", source=source, size=10, line_color=None, legend_field="outcome",
         marker=factor_mark("outcome", list(_MARKERS.values()), kinds),
         fill_color=factor_cmap("outcome", colours, kinds),
     )  # fmt: skip
     fig.add_tools(
         HoverTool(renderers=[dots], tooltips=[("", "@what"), ("predicted", "@x{0.0} h"), ("true", "@y{0.0} h")])
     )
-    charts.legend_style(fig, palette)
+    charts.legend_above(fig, palette)
     return Chart(fig, {"scatter": source, "diagonal": diagonal})
 
 

@@ -10,6 +10,7 @@ from panel_app import words
 from panel_app.pages.page import Arguments, Page
 from panel_app.rendering import Frame, render
 
+LOWER_IS_BETTER = ("brier", "loss", "error", "pinball", "false_alarms", "_ece", "crps")
 SECTIONS = ("champion", "versions", "reports", "decisions")
 
 
@@ -44,7 +45,8 @@ def metrics(version: ModelVersion) -> list[dict[str, Any]]:
         numbers = [(n, float(v)) for n, v in pairs if isinstance(v, int | float)]
         largest = max((abs(v) for _, v in numbers), default=0.0) or 1.0
         bars = [{"name": n, "text": number(name, v), "width": round(abs(v) / largest * 100)} for n, v in numbers]
-        found.append({"name": name, "bars": bars})
+        lower = any(part in name for part in LOWER_IS_BETTER)
+        found.append({"title": words.title(name.removesuffix("_seconds")), "bars": bars, "lower": lower})
     return found
 
 

@@ -7,8 +7,11 @@ import psycopg
 from bokeh.core.properties import value
 from bokeh.models import NumeralTickFormatter
 
+from forewarn.incidents.modes import words_of
+from forewarn.incidents.records import Incident
+from forewarn.risk.quantities import format_time_to_failure, format_value
 from forewarn.risk.records import Risk
-from forewarn.stores.views import RiskView, risk_view
+from forewarn.stores.views import RiskView, incident_about, risk_view
 from forewarn.stores.views.risk import Revision
 from panel_app import charts, words
 from panel_app.charts import Chart, Palette
@@ -22,14 +25,19 @@ Columns = dict[str, list[Any]]
 
 def produce(connection: psycopg.Connection[Any], arguments: Arguments) -> Frame:
     """The page from the stores."""
-    return frame(risk_view(connection, arguments.get("incident"), arguments.get("episode")))
+    chosen = (arguments.get("incident"), arguments.get("episode"))
+    view = risk_view(connection, *chosen)
+    return frame(view) if view else frame_without_risk(incident_about(connection, *chosen))
 
 
-def frame(view: RiskView | None) -> Frame:
-    """The page as HTML and chart columns; a page that says so where there is no such prediction."""
-    if view is None:
-        html = dict.fromkeys(SECTIONS, "") | {"sentence": render("risk_unknown.html")}
-        return Frame(html, {name: {} for name in _SOURCES})
+def frame_without_risk(incident: Incident | None) -> Frame:
+    """A failure that nobody predicted, or an address that names nothing."""
+    html = dict.fromkeys(SECTIONS, "") | {"sentence": render("risk_unknown.html", incident=incident)}
+    return Frame(html, {name: {} for name in _SOURCES})
+
+
+def frame(view: RiskView) -> Frame:
+    """The page as HTML and chart columns."""
     variables = {
         "view": view,
         "risk": view.risk,
@@ -39,6 +47,7 @@ def frame(view: RiskView | None) -> Frame:
         "sentence": view.incident.summary if view.incident else sentence(view.risk),
         "outcome": outcome(view),
         "bars": waterfall(view.risk),
+        "noun": words_of(view.risk.mode, view.risk.signal).noun,
         "over": view.incident is not None and view.incident.state not in ("predicted", "firing"),
     }
     return Frame({name: render(f"risk_{name}.html", **variables) for name in SECTIONS}, columns(view))
@@ -59,20 +68,20 @@ def due(revision: Revision, seconds: float | None) -> datetime | None:
 
 def sentence(risk: Risk) -> str:
     """The prediction in one sentence, for a risk that no incident speaks for."""
-    ttf = risk.time_to_failure
-    when = f"in {words.duration(ttf.p50)}" if ttf.p50 is not None else "but probably not within the horizon"
-    spread = f"80 %: {words.interval(ttf.p10, ttf.p90)}; {words.percent(ttf.never)}: never"
+    limit = format_value(risk.limit, risk.unit, risk.signal)
+    when = format_time_to_failure(risk.time_to_failure, risk.probability, risk.horizon_seconds)
     because = ", ".join(d.text for d in risk.drivers[:2])
-    limit = words.value(risk.limit, risk.unit)
-    said = f"{risk.entity}: {risk.signal} reaches its limit of {limit} {when} ({spread})"
+    said = f"{risk.entity}: {words_of(risk.mode, risk.signal).reaches(limit)} {when}"
     return f"{said}, driven by {because}." if because else f"{said}."
 
 
 def outcome(view: RiskView) -> str | None:
-    """How the episode ended, by the same rule as the ledger; None while it is open."""
-    found = {r.outcome for r in view.revisions if r.outcome}
-    order = ("averted", "dismissed", "hit", "late", "expired", "miss")
-    return next((o for o in order if o in found), None)
+    """How the first warning ended, as the ledger counts it; None while it is open."""
+    first = view.first
+    taken_back = any(
+        r.state == "withdrawn" and first.failed_at and r.predicted_at <= first.failed_at for r in view.revisions
+    )
+    return "expired" if taken_back and first.outcome in ("hit", "late") else first.outcome
 
 
 def waterfall(risk: Risk) -> list[dict[str, Any]]:
@@ -107,7 +116,7 @@ def columns(view: RiskView) -> dict[str, Columns]:
         "quantiles": _quantiles(newest),
         "moves": _moves(view.revisions),
         "truth": {"y": failed},
-        "meta": {"unit": [risk.unit]},
+        "meta": {"unit": ["share" if format_value(1.0, risk.unit, risk.signal) == "100 %" else risk.unit]},
     }
 
 
@@ -189,33 +198,23 @@ def build_charts(palette: Palette) -> dict[str, Chart]:
 
 
 def _fan(palette: Palette, sources: dict[str, Any]) -> Any:
-    fig = charts.plain_figure(palette, 300, times=True)
-    fig.varea(
-        "x",
-        "low",
-        "high",
-        source=sources["fan"],
-        fill_color=palette.accent,
-        fill_alpha=0.18,
-        legend_label="80 % interval",
-    )
-    fig.line(
-        "x",
-        "mid",
-        source=sources["fan"],
-        line_color=palette.accent,
-        line_width=2,
-        line_dash=[6, 3],
-        legend_label="forecast",
-    )
-    line = fig.line(
-        "x", "y", source=sources["history"], line_color=palette.text, line_width=1.6, legend_label="measured"
-    )
-    fig.line("x", "y", source=sources["limit"], line_color=palette.limit, line_width=2, legend_label="limit")
+    fig = charts.plain_figure(palette, 320, times=True, x_axis_type="datetime")
+    legend = {name: name for name in ("80 % interval", "forecast", "measured", "limit")}
+    fig.varea("x", "low", "high", source=sources["fan"], fill_color=palette.accent, fill_alpha=0.18,
+              legend_label=legend["80 % interval"])  # fmt: skip
+    fig.line("x", "mid", source=sources["fan"], line_color=palette.accent, line_width=2, line_dash=[6, 3],
+             legend_label=legend["forecast"])  # fmt: skip
+    line = fig.line("x", "y", source=sources["history"], line_color=palette.text, line_width=1.6,
+                    legend_label=legend["measured"])  # fmt: skip
+    limit = fig.line("x", "y", source=sources["limit"], line_color=palette.limit, line_width=2,
+                     legend_label=legend["limit"])  # fmt: skip
     _marks(fig, palette, sources)
+    # What comes after the limit is of no interest: the view is that of the past and the limit.
+    fig.y_range.renderers = [line, limit]
+    fig.y_range.range_padding = 0.25
     fig.yaxis.formatter = charts.value_axis(sources["meta"])
     fig.add_tools(charts.time_hover([("at", "@x{custom}"), ("value", "@y{0,0.[00]}")], [line], "x"))
-    charts.legend_style(fig, palette)
+    charts.legend_above(fig, palette)
     return fig
 
 
@@ -225,7 +224,7 @@ def _marks(fig: Any, palette: Palette, sources: dict[str, Any]) -> None:
 
 
 def _chance_figure(palette: Palette, sources: dict[str, Any], x_range: Any) -> Any:
-    fig = charts.plain_figure(palette, 150, times=True, x_range=x_range, y_range=(0, 1.02))
+    fig = charts.plain_figure(palette, 150, times=True, x_axis_type="datetime", x_range=x_range, y_range=(0, 1.06))
     fig.varea("x", 0, "y", source=sources["chance"], fill_color=palette.accent, fill_alpha=0.14)
     fig.line("x", "y", source=sources["chance"], line_color=palette.accent, line_width=2)
     dots = fig.scatter("x", "y", source=sources["quantiles"], size=8, fill_color=palette.accent, line_color=None)
@@ -239,7 +238,7 @@ def _chance_figure(palette: Palette, sources: dict[str, Any], x_range: Any) -> A
 
 
 def _moves_figure(palette: Palette, sources: dict[str, Any]) -> Any:
-    fig = charts.plain_figure(palette, 200, times=True)
+    fig = charts.plain_figure(palette, 200, times=True, x_axis_type="datetime", y_axis_type="datetime")
     fig.segment(
         "x", "low", "x", "high", source=sources["moves"], line_color=palette.accent, line_alpha=0.45, line_width=5
     )

@@ -4,7 +4,7 @@ from forewarn.stores.views.data import DataView, data_view
 from forewarn.stores.views.ledger import LedgerView, ledger_view
 from forewarn.stores.views.models import ModelsView, models_view, report_path
 from forewarn.stores.views.now import NowView, now_view
-from forewarn.stores.views.risk import RiskView, risk_view
+from forewarn.stores.views.risk import RiskView, incident_about, risk_view
 
 __all__ = [
     "DataView",
@@ -13,6 +13,7 @@ __all__ = [
     "NowView",
     "RiskView",
     "data_view",
+    "incident_about",
     "ledger_view",
     "models_view",
     "now_view",

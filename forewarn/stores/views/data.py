@@ -86,7 +86,10 @@ def data_view(connection: psycopg.Connection[Any], quiet_after: timedelta = time
 _SERVICES = """
 select service, instance, pid, started_at, seen_at,
        extract(epoch from now() - seen_at)::float8 as age_seconds, counters
-from service_status where seen_at > now() - interval '1 day' order by service, instance
+from service_status s where seen_at > now() - interval '1 day' and not exists (
+    select from service_status newer where newer.service = s.service and newer.started_at > s.started_at
+    and s.seen_at < now() - interval '15 seconds')
+order by service, instance
 """
 
 _ENTITIES = """
@@ -111,4 +114,4 @@ order by behind_seconds desc, m.entity, m.name limit 100
 
 _ABSTENTIONS = "select entity, signal, reason, at from abstentions order by at desc, entity, signal limit 100"
 
-_DECISIONS = "select at, actor, action, subject, reason from audit order by audit_id desc limit 40"
+_DECISIONS = "select at, actor, action, subject, reason from audit order by at desc, audit_id desc limit 40"

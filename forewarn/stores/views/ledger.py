@@ -6,6 +6,8 @@ from typing import Any
 
 import psycopg
 
+from forewarn.evaluation.ledger import TrackRecord
+from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.views.now import rows
 
 SHOWN = 300
@@ -20,7 +22,7 @@ class Resolved:
     entity: str
     signal: str
     mode: str
-    outcome: str  # of the episode: hit if any of its predictions was
+    outcome: str  # hit, late, expired, averted or dismissed
     predicted_at: datetime
     probability: float
     p10_seconds: float | None
@@ -44,6 +46,7 @@ class Miss:
     recovered_at: datetime | None
     value: float
     limit_value: float
+    incident_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,9 @@ class Interval80:
 
 @dataclass(frozen=True, slots=True)
 class LedgerView:
-    """Everything the ledger page shows; `counts` counts episodes by outcome."""
+    """Everything the ledger page shows."""
 
-    counts: dict[str, int]
-    failures: int
-    failures_predicted: int
+    record: TrackRecord  # of all episodes
     interval: Interval80
     resolved: tuple[Resolved, ...]  # newest first, at most SHOWN
     misses: tuple[Miss, ...]  # newest first, at most SHOWN
@@ -69,61 +70,45 @@ class LedgerView:
 
 def ledger_view(connection: psycopg.Connection[Any]) -> LedgerView:
     """The ledger of all namespaces."""
-    counted = connection.execute(_COUNTS.encode()).fetchall()
-    failures, predicted = connection.execute(
-        b"select count(*)::int, count(*) filter (where predicted)::int from failures"
-    ).fetchone() or (0, 0)
     waiting = connection.execute(_OPEN.encode()).fetchone() or (0,)
     return LedgerView(
-        counts=dict(counted),
-        failures=failures,
-        failures_predicted=predicted,
+        record=PostgresLedger(connection).track_record(),
         interval=rows(connection, Interval80, _INTERVAL)[0],
-        resolved=tuple(rows(connection, Resolved, _RESOLVED, (SHOWN,))),
+        resolved=tuple(rows(connection, Resolved, _RESOLVED, (SHOWN, SHOWN))),
         misses=tuple(rows(connection, Miss, _MISSES, (SHOWN,))),
         open_predictions=waiting[0],
     )
 
 
-_EPISODES = """
-with episodes as (
-    select episode, max(resolved_at) as resolved_at, max(failed_at) as failed_at, count(*)::int as revisions,
-        case when bool_or(outcome = 'averted') then 'averted' when bool_or(outcome = 'dismissed') then 'dismissed'
-             when bool_or(outcome = 'hit') then 'hit' when bool_or(outcome = 'late') then 'late'
-             else min(outcome) end as outcome
-    from outcomes group by episode
-)
+# By the rule of forewarn.evaluation.ledger: what was withdrawn before the failure did not announce it.
+_RESOLVED = """
+select r.episode::text, i.incident_id::text, r.entity, r.signal, r.mode,
+       case when o.failed_at is not null and exists (
+           select from risks w where w.episode = r.episode and w.state = 'withdrawn' and w.predicted_at <= o.failed_at)
+       then 'expired' else o.outcome end as outcome,
+       r.predicted_at, r.probability, r.p10_seconds, r.p50_seconds, r.p90_seconds, o.failed_at, o.lead_seconds,
+       o.inside_80, o.resolved_at, (select count(*)::int from risks k where k.episode = r.episode) as revisions
+from (select * from outcomes order by resolved_at desc limit 50 * %s) o
+join risks r using (risk_id) left join incident_episodes i on i.episode = r.episode
+where r.state = 'open' order by o.resolved_at desc, r.episode limit %s
 """
-
-_COUNTS = _EPISODES + "select outcome, count(*)::int from episodes group by outcome"  # noqa: S608 (constants)
-
-_RESOLVED = (
-    _EPISODES  # noqa: S608 (constants)
-    + """\
-select e.episode::text, i.incident_id::text, r.entity, r.signal, r.mode, e.outcome, r.predicted_at, r.probability,
-       r.p10_seconds, r.p50_seconds, r.p90_seconds, e.failed_at,
-       extract(epoch from e.failed_at - r.predicted_at)::float8 as lead_seconds, r.inside_80, e.resolved_at, e.revisions
-from (select * from episodes order by resolved_at desc, episode limit %s) e
-cross join lateral (
-    select k.*, o.inside_80 from risks k left join outcomes o using (risk_id)
-    where k.episode = e.episode order by k.revision limit 1
-) r
-left join incident_episodes i on i.episode = e.episode
-order by e.resolved_at desc, e.episode
-"""
-)
 
 _INTERVAL = """
 select count(*) filter (where inside_80)::int as inside, count(inside_80)::int as judged
 from outcomes where failed_at is not null
 """
 
+# A failure that comes again and again is one miss, as its episode says.
 _MISSES = """
-select entity, signal, mode, failed_at, recovered_at, value, limit_value from failures
-where not predicted order by failed_at desc limit %s
+select * from (
+    select distinct on (m.key) m.entity, m.signal, m.mode, m.failed_at, m.recovered_at, m.value, m.limit_value,
+           i.incident_id::text
+    from (select *, coalesce(episode::text, entity || signal || failed_at) as key from failures where not predicted) m
+    left join incident_episodes i on i.episode = m.episode order by m.key, m.failed_at
+) one order by failed_at desc limit %s
 """
 
 _OPEN = """
 select count(distinct episode)::int from risks r
-where r.state <> 'withdrawn' and not exists (select from outcomes o where o.episode = r.episode)
+where r.state = 'open' and not exists (select from outcomes o where o.risk_id = r.risk_id)
 """

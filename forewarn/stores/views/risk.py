@@ -6,8 +6,10 @@ from typing import Any
 
 import psycopg
 
+from forewarn.evaluation.ledger import TrackRecord
 from forewarn.incidents.records import Incident, decode_incident
 from forewarn.risk.records import Risk, decode_risk
+from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.views.now import rows
 from forewarn.telemetry.samples import namespace_of
 
@@ -44,14 +46,6 @@ class Symptom:
 
 
 @dataclass(frozen=True, slots=True)
-class TrackRecord:
-    """What became of episodes like this one: the same failure mode in the same namespace."""
-
-    came_true: int
-    resolved: int  # those that came true, came late or did not come; averted and dismissed ones say nothing
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What an engineer said."""
 
@@ -74,7 +68,7 @@ class RiskView:
     recovered_at: datetime | None
     times: tuple[datetime, ...]  # of the signal as measured; empty where it is not archived as it is
     values: tuple[float, ...]
-    track: TrackRecord
+    track: TrackRecord  # of the same failure mode in the same namespace
     answers: tuple[Answer, ...]  # newest first
 
     @property
@@ -90,7 +84,7 @@ def risk_view(
 
     Both are UUIDs as text; `episode` wins where both are given.
     """
-    incident = _incident(connection, incident_id, episode)
+    incident = incident_about(connection, incident_id, episode)
     episode = episode or (incident.episodes[0] if incident and incident.episodes else None)
     revisions = rows(connection, Revision, _REVISIONS, (episode,)) if episode else []
     if not revisions or episode is None:
@@ -110,7 +104,7 @@ def risk_view(
         recovered_at=_recovered(connection, risk, failure),
         times=times,
         values=values,
-        track=rows(connection, TrackRecord, _TRACK, (risk.mode, namespace_of(risk.entity), episode))[0],
+        track=PostgresLedger(connection).track_record(risk.mode, namespace_of(risk.entity)),
         answers=tuple(rows(connection, Answer, _ANSWERS, (incident.incident_id if incident else None, episode))),
     )
 
@@ -120,7 +114,10 @@ def _one(connection: psycopg.Connection[Any], query: str, parameters: Any) -> An
     return row if row is not None else (None,)
 
 
-def _incident(connection: psycopg.Connection[Any], incident_id: str | None, episode: str | None) -> Incident | None:
+def incident_about(
+    connection: psycopg.Connection[Any], incident_id: str | None = None, episode: str | None = None
+) -> Incident | None:
+    """The incident itself: of a failure that nobody predicted there is no risk, only this."""
     if episode is not None:
         query, key = "where incident_id = (select incident_id from incident_episodes where episode = %s)", episode
     elif incident_id is not None:
@@ -160,17 +157,6 @@ _NEWEST = "select payload::text from risks where episode = %s order by revision 
 _SYMPTOMS = """
 select distinct on (episode) episode::text, entity, signal, probability from risks
 where episode = any(%s::uuid[]) order by episode, revision desc
-"""
-
-# An episode came true if any of its predictions did.
-_TRACK = """
-select count(*) filter (where came_true)::int as came_true, count(*)::int as resolved from (
-    select bool_or(o.outcome = 'hit') as came_true
-    from outcomes o join risks r using (risk_id)
-    where r.mode = %s and coalesce(substring(r.entity from '^([^/]*)/'), '') = %s and o.episode <> %s
-    group by o.episode having bool_or(o.outcome in ('hit', 'late', 'expired'))
-       and not bool_or(o.outcome in ('averted', 'dismissed'))
-) episodes
 """
 
 _ANSWERS = """
