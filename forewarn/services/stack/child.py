@@ -204,7 +204,8 @@ class Child:
         await asyncio.to_thread(self._end_descendants)
 
     def _end_descendants(self) -> None:
-        leftovers.end(leftovers.members(self.around.stack_id, self.service.name), 3.0)
+        patience = min(3.0, self.service.stop_timeout_seconds)
+        leftovers.end(leftovers.members(self.around.stack_id, self.service.name), patience)
 
     async def _spawn(self, log: LogSlice) -> asyncio.subprocess.Process:
         command = [part.format_map(self.around.values) for part in self.service.command]

@@ -20,6 +20,7 @@ from forewarn.services.stack.probes import reachable
 
 MAILBOX_PORT = 2525
 _CODE_PORT = 4266
+_DEFINITIONS = CodeLocation("monitor_assets.definitions", "monitor_assets.definitions")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def make_plan(settings: Settings, only: Sequence[str] = (), without: Sequence[st
     explicit = settings.model_fields_set
     external = {n for n, field in (("broker", "kafka_bootstrap"), ("postgres", "postgres_url")) if field in explicit}
     workspace = folder / "workspace.yaml"
-    locations = code_locations(workspace) if workspace.exists() else []
+    locations = code_locations(workspace) if workspace.exists() else [_DEFINITIONS]
     code_names = [f"dagster-code-{i + 1}" if i else "dagster-code" for i in range(len(locations))]
     candidates = _table({}, external, code_names, locations, settings)
     chosen = select(candidates, only, without)
@@ -84,7 +85,7 @@ def _table(
         *table.infrastructure(own, settings.broker_memory_bytes),
         table.preparation("postgres" in external),
         *engine,
-        *(table.orchestration(ports, code) if code else ()),
+        *table.orchestration(ports, code),
         table.dashboard(ports),
     ]
 

@@ -11,12 +11,10 @@ import sys
 
 from forewarn.services.stack.leftovers import end_all
 
-_PATIENCE_SECONDS = 8.0
-
 
 def main() -> None:
     """Read from standard input until it is closed."""
-    stack_id = sys.argv[1]
+    stack_id, patience_seconds = sys.argv[1], float(sys.argv[2])
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)  # the end of the supervisor is the only reason to go
     pids: dict[int, float] = {}
@@ -25,7 +23,7 @@ def main() -> None:
         if message.get("done"):
             return
         pids[message["pid"]] = message["created_at"]
-    ended = end_all(stack_id, pids, _PATIENCE_SECONDS)
+    ended = end_all(stack_id, pids, patience_seconds)
     os.write(2, f"the supervisor ended without stopping its services: {ended} processes ended\n".encode())
 
 

@@ -22,14 +22,14 @@ _HEARTBEAT_SECONDS = 2.0
 class Reaper:
     """The process that ends the stack's services should this one be killed."""
 
-    def __init__(self, stack_id: str) -> None:
-        self._stack_id = stack_id
+    def __init__(self, stack_id: str, patience_seconds: float) -> None:
+        self._arguments = (stack_id, str(patience_seconds))
         self._known: list[psutil.Process] = []
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "forewarn.services.stack.reaper", self._stack_id],
+            [sys.executable, "-m", "forewarn.services.stack.reaper", *self._arguments],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )

@@ -14,6 +14,7 @@ import forewarn
 from forewarn.config.running import ServiceState, StackState
 from forewarn.services.stack import leftovers
 from forewarn.services.stack.child import Surroundings
+from forewarn.services.stack.definition import Service
 from forewarn.services.stack.environment import settings_environment
 from forewarn.services.stack.plan import Plan
 from forewarn.services.stack.probes import reachable
@@ -32,9 +33,13 @@ class AlreadyRunningError(Exception):
 class Stack:
     """Holds the home's lock and the state that people and the state file see."""
 
-    def __init__(self, home: Path, on_change: Callable[[StackState], None], on_notice: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Path, on_change: Callable[[StackState], None], on_notice: Callable[[str], None],
+        patience_seconds: float = 8.0,
+    ) -> None:  # fmt: skip
         self.home = home.resolve()
         self._on_change, self._on_notice = on_change, on_notice
+        self._patience_seconds = patience_seconds  # for leftovers, before they are killed
         self._lock = HomeLock(self.home)
         me = psutil.Process()
         self.state = StackState(
@@ -50,21 +55,19 @@ class Stack:
             raise AlreadyRunningError(self.home, running(self.home))
         earlier = read_state(self.home)
         if earlier is not None:
-            count = leftovers.end_all(earlier.stack_id, {}, 8.0)
+            count = leftovers.end_all(earlier.stack_id, {}, self._patience_seconds)
             if count:
                 self.notice(f"the stack that ran here before (pid {earlier.pid}) was killed: ended {count} leftovers")
 
     def run(self, plan: Plan) -> None:
         """Run the plan until a signal. Raises StartError."""
         waiting = tuple(ServiceState(s.name, s.title, "waiting", address=s.address) for s in plan.services)
-        skipped = tuple(
-            ServiceState(s.name, s.title, "skipped", detail=f"module {s.module} is not installed") for s in plan.skipped
-        )
+        skipped = tuple(ServiceState(s.name, s.title, "skipped", detail=_why_skipped(s, plan)) for s in plan.skipped)
         environment = settings_environment(plan.settings, plan.settings.model_fields_set)
         self._set(environment=environment, services=waiting + skipped)
         for notice in plan.notices:
             self.notice(notice)
-        reaper = Reaper(self.state.stack_id)
+        reaper = Reaper(self.state.stack_id, self._patience_seconds)
         around = Surroundings(
             stack_id=self.state.stack_id, host=reachable(plan.settings.bind_host), logs=self.home / "logs",
             folder=plan.folder, environment=dict(plan.environment), values=dict(plan.values),
@@ -103,3 +106,8 @@ class Stack:
         with contextlib.suppress(FileNotFoundError):  # somebody removed the home: stop in order all the same
             write_state(self.state)
         self._on_change(self.state)
+
+
+def _why_skipped(service: Service, plan: Plan) -> str:
+    absent = {s.name for s in plan.skipped} & set(service.depends_on)
+    return f"needs {', '.join(sorted(absent))}" if absent else f"module {service.module} is not installed"

@@ -26,7 +26,10 @@ BROKEN = "print('cannot read the flux capacitor'); raise SystemExit(4)"
 SILENT = "import time; print('thinking', flush=True); time.sleep(60)"
 
 
-def service(name: str, code: str, ready: Ready = Marker("up"), **changes: object) -> Service:
+UP = Marker("up")
+
+
+def service(name: str, code: str, ready: Ready = UP, **changes: object) -> Service:
     """A service that runs a line of Python."""
     command = ("{python}", "-c", "{" + name + "}", "{journal}", name)
     chosen: dict[str, object] = {"start_timeout_seconds": 5.0, "stop_timeout_seconds": 2.0} | changes
@@ -40,7 +43,7 @@ TABLE = {
         (service("step", "pass", Exits(), depends_on=("base",), restart_with=("base",)), "pass"),
         (service("upper", POLITE, depends_on=("step",), restart_with=("base",)), POLITE),
         (service("beside", POLITE), POLITE),
-        (service("parent", PARENT), PARENT),
+        (service("parent", PARENT, stop_timeout_seconds=0.5), PARENT),
         (service("stubborn", STUBBORN, stop_timeout_seconds=0.5), STUBBORN),
         (service("crashing", CRASHING, Alive(0.1)), CRASHING),
         (service("broken", BROKEN), BROKEN),
@@ -52,7 +55,7 @@ TABLE = {
 def main() -> None:
     """Run until a signal; what is told goes to standard output, an error ends it with status 1."""
     home, names = Path(sys.argv[1]).resolve(), sys.argv[2:]
-    stack = Stack(home, lambda state: None, lambda text: print("note:", text, flush=True))
+    stack = Stack(home, lambda state: None, lambda text: print("note:", text, flush=True), patience_seconds=1)
     import os
 
     values: dict[str, object] = {name: code for name, (_, code) in TABLE.items()}
