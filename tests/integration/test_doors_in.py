@@ -3,9 +3,9 @@
 import contextlib
 import gzip
 import os
-import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ from conftest import free_port, running_broker
 from google.rpc.status_pb2 import Status
 from integration.processes import answers, service, wait_until
 
+from forewarn.config.settings import Settings
+from forewarn.services.archiver.service import Archiver
 from forewarn.stores.log import create_topics, producer
 from forewarn.telemetry import topics
 from forewarn.telemetry.otlp_encode import encode_logs, encode_metrics, encode_spans
@@ -84,7 +86,7 @@ def dead_letters(broker: str) -> list[tuple[dict[str, bytes], bytes]]:
     reader = Consumer({"bootstrap.servers": broker, "group.id": "test", "enable.auto.commit": False})
     reader.assign([TopicPartition(topics.DEAD_LETTERS, p, 0) for p in range(4)])
     found = []
-    while (message := reader.poll(2)) is not None:
+    while (message := reader.poll(1)) is not None:
         found.append((dict(message.headers()), message.value()))
     reader.close()
     return found
@@ -134,9 +136,10 @@ def test_messages_that_cannot_be_read_or_stored_go_to_dead_letters(own_broker: s
         to.produce(topics.METRICS, value, "shop/api")
     to.produce(topics.ACTIVITY, b'{"service": 3}', "x")
     assert to.flush(10) == 0
-    with service("forewarn.services.archiver", kafka_bootstrap=own_broker, postgres_url=postgres_url):
+    with archiver_thread(own_broker, postgres_url) as counters:
         wait_until(lambda: count(postgres_url, "metric_samples") == 400, what="the readable samples")
-        wait_until(lambda: len(dead_letters(own_broker)) == 4, what="dead letters")
+        wait_until(lambda: counters["messages_total"] == 6, what="the rest")
+    assert counters["dead_letters_total"] == 4
     letters = dead_letters(own_broker)
     assert {b"garbage", too_long, b'{"service": 3}'} <= {value for _, value in letters}
     by_value = {value: headers for headers, value in letters}
@@ -145,44 +148,73 @@ def test_messages_that_cannot_be_read_or_stored_go_to_dead_letters(own_broker: s
     assert b"PostgreSQL refuses it" in by_value[too_long]["reason"]
 
 
+@contextlib.contextmanager
+def archiver_thread(broker: str, postgres_url: str) -> Iterator[dict[str, float]]:
+    """Counters of an archiver in this process: it starts faster than one of its own."""
+    stop, counters = threading.Event(), {}
+    settings = Settings(kafka_bootstrap=broker, postgres_url=postgres_url, _env_file=None)
+    thread = threading.Thread(target=Archiver(settings, stop, counters).run)
+    thread.start()
+    try:
+        yield counters
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+def test_while_postgres_is_away_nothing_is_lost(own_broker: str, postgres_server: str, postgres_url: str) -> None:
+    create_topics(own_broker, 4)
+    to = producer(own_broker)
+    with (
+        psycopg.connect(postgres_server, autocommit=True) as admin,
+        archiver_thread(own_broker, postgres_url) as counters,
+    ):
+        database = psycopg.conninfo.conninfo_to_dict(postgres_url)["dbname"]
+        to.produce(topics.METRICS, metrics("shop/api"), "shop/api")
+        wait_until(lambda: counters["samples_total"] == 200, what="the first samples")
+        refuse = f'alter database "{database}" allow_connections {{}}'
+        admin.execute(refuse.format("false").encode())
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'archiver'")
+        for i in range(1, 20):
+            to.produce(topics.METRICS, metrics(f"shop/api-{i}", first=i * 20), f"shop/api-{i}")
+        assert to.flush(10) == 0
+        time.sleep(2)
+        assert counters["samples_total"] == 200
+        admin.execute(refuse.format("true").encode())
+        wait_until(lambda: counters["samples_total"] == 4000, what="the samples of the time in between")
+    assert count(postgres_url, "metric_samples") == 4000
+
+
 def test_an_archiver_that_is_killed_loses_and_doubles_nothing(own_broker: str, postgres_url: str) -> None:
     create_topics(own_broker, 4)
     to = producer(own_broker)
     environment = {"kafka_bootstrap": own_broker, "postgres_url": postgres_url}
+    sent = 0
 
-    def produce(first: int, messages: int) -> None:
-        for i in range(first, first + messages):
-            to.produce(
-                topics.METRICS, metrics(f"shop/api-{i % 7}", series=50, points=10, first=i * 10), f"shop/api-{i % 7}"
-            )
+    def produce(messages: int) -> None:
+        nonlocal sent
+        for i in range(sent, sent + messages):
+            entity = f"shop/api-{i % 7}"
+            to.produce(topics.METRICS, metrics(entity, series=50, points=10, first=i * 10), entity)
         assert to.flush(20) == 0
+        sent += messages
 
-    produce(0, 400)
-    for round_ in range(3):
-        variables = {f"FOREWARN_{k.upper()}": v for k, v in environment.items()}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "forewarn.services.archiver"],
-            env={**os.environ, **variables},
-            stderr=subprocess.DEVNULL,
-        )
-        before = count(postgres_url, "metric_samples")
-        # Killed as soon as something was stored: in the middle of the next batch, with messages in memory.
-        for _ in range(200):
-            produce(400 + round_ * 1000 + _, 1)
-            if count(postgres_url, "metric_samples") > before:
-                break
-            time.sleep(0.1)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    sent = sum(
-        high
-        for p in range(4)
-        for high in [Consumer({"bootstrap.servers": own_broker, "group.id": "x"}).get_watermark_offsets(
-            TopicPartition(topics.METRICS, p), timeout=5)[1]]
-    )  # fmt: skip
+    produce(400)
+    with service("forewarn.services.archiver", **environment) as first:
+        deadline = time.monotonic() + 30
+        # Killed as soon as something was stored, with later messages in memory.
+        while not count(postgres_url, "metric_samples") and time.monotonic() < deadline:
+            produce(5)
+            time.sleep(0.05)
+        produce(5)
+        first.kill()
+        first.wait()
+    stored = count(postgres_url, "metric_samples")
+    produce(50)
+    assert 0 < stored < sent * 500
     with service("forewarn.services.archiver", **environment):
-        wait_until(lambda: count(postgres_url, "metric_samples") >= sent * 500, 40, "the rest")
-        time.sleep(1.5)
+        wait_until(lambda: count(postgres_url, "metric_samples") >= sent * 500, 30, "the rest")
+        time.sleep(1)
     assert count(postgres_url, "metric_samples") == sent * 500
 
 

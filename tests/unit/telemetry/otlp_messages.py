@@ -91,10 +91,12 @@ resources = st.builds(
         max_size=3,
     ),
 )
-requests = st.lists(
-    st.builds(pb.ResourceMetrics, resource=st.none() | resources, scope_metrics=st.lists(scopes, max_size=2)),
-    max_size=3,
-).map(lambda many: ExportMetricsServiceRequest(resource_metrics=many).SerializeToString())
+resource_metrics = st.builds(
+    pb.ResourceMetrics, resource=st.none() | resources, scope_metrics=st.lists(scopes, max_size=2)
+)
+requests = st.lists(resource_metrics, max_size=3).map(
+    lambda many: ExportMetricsServiceRequest(resource_metrics=many).SerializeToString()
+)
 
 
 @st.composite

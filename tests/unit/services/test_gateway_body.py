@@ -1,0 +1,47 @@
+"""Bodies are unpacked within the limit."""
+
+import gzip
+import zlib
+
+import cramjam
+import pytest
+
+from forewarn.services.gateway.answers import Refused
+from forewarn.services.gateway.body import unpack
+
+TEXT = b"telemetry " * 100
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("", TEXT),
+        ("GZIP", gzip.compress(TEXT)),
+        ("gzip", gzip.compress(TEXT[:500]) + gzip.compress(TEXT[500:])),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", zlib.compress(TEXT)[2:-4]),  # without zlib's header, as some send it
+        ("zstd", bytes(cramjam.zstd.compress(TEXT))),
+    ],
+)
+def test_encodings(encoding: str, packed: bytes) -> None:
+    assert unpack(packed, encoding, len(TEXT)) == TEXT
+    if encoding:
+        with pytest.raises(Refused) as refusal:
+            unpack(packed, encoding, len(TEXT) - 1)
+        assert refusal.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "status"),
+    [
+        ("gzip", gzip.compress(TEXT)[:-9], 400),
+        ("gzip", b"x", 400),
+        ("zstd", bytes(cramjam.zstd.compress(TEXT))[:-5], 400),
+        ("zstd", b"xxxxxxxx", 400),
+        ("br", b"x", 415),
+    ],
+)
+def test_damage_is_told(encoding: str, packed: bytes, status: int) -> None:
+    with pytest.raises(Refused) as refusal:
+        unpack(packed, encoding, 10_000)
+    assert refusal.value.status == status
