@@ -13,6 +13,7 @@ I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MIN_LEAD_STEPS = 5.0  # a warning that comes later helps nobody
+INCIDENT_STEPS = 120
 WARNING_STEPS = 360.0  # a warning speaks of the next 360 steps, and of as long as it stays open
 
 
@@ -27,18 +28,32 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class EventMetrics:
-    """Warnings held against failures. Leads are in steps, of the predicted failures only; NaN without one."""
+    """Warnings held against failures and incidents.
+
+    A failure is one signal that reaches its limit; failures of all signals that begin within INCIDENT_STEPS of each
+    other are one incident. Leads are in steps before an incident's first failure, of the predicted incidents only;
+    NaN without one.
+    """
 
     failures: int
-    predicted: int
+    predicted_failures: int
+    incidents: int
+    predicted_incidents: int
     warnings: int
     true_warnings: int
     median_lead: float
 
     @property
     def recall(self) -> float:
-        """Share of the failures that a warning came at least MIN_LEAD_STEPS before; NaN without failures."""
-        return self.predicted / self.failures if self.failures else float("nan")
+        """Share of the incidents that a warning about one of their signals came MIN_LEAD_STEPS before, or more;
+        NaN without incidents."""
+        return self.predicted_incidents / self.incidents if self.incidents else float("nan")
+
+    @property
+    def signal_recall(self) -> float:
+        """Share of the failing signals that a warning came before. Many of them are dragged along within a minute by
+        the one that fails first, and nothing in their own past tells of it."""
+        return self.predicted_failures / self.failures if self.failures else float("nan")
 
     @property
     def precision(self) -> float:
@@ -114,7 +129,6 @@ def event_metrics(warnings: Sequence[Told], onsets: Sequence[I64], last_cell: in
     A warning is true where a failure begins while it is open or within WARNING_STEPS of its start. One whose
     horizon ends after `last_cell` and that nothing followed yet is neither true nor false and is not counted.
     """
-    leads: list[float] = []
     true = counted = 0
     for w in warnings:
         came = onsets[w.row]
@@ -122,17 +136,46 @@ def event_metrics(warnings: Sequence[Told], onsets: Sequence[I64], last_cell: in
         right = bool(((came >= w.start) & (came <= reach)).any())
         true += right
         counted += right or reach <= last_cell
-    for row, came in enumerate(onsets):
-        own = [w for w in warnings if w.row == row]
-        for onset in came:
-            lead = max((onset - w.start for w in own if _covers(w, float(onset))), default=-1.0)
-            if lead >= MIN_LEAD_STEPS:
-                leads.append(float(lead))
-    failures = sum(len(o) for o in onsets)
-    return EventMetrics(failures, len(leads), counted, true, float(np.median(leads)) if leads else float("nan"))
+    failures = [_Failure(row, int(cell)) for row, came in enumerate(onsets) for cell in came]
+    leads = {f: _lead(f, f.cell, warnings) for f in failures}
+    incidents = incidents_of(failures)
+    first = [max(_lead(f, group[0].cell, warnings) for f in group) for group in incidents]
+    early = [lead for lead in first if lead >= MIN_LEAD_STEPS]
+    return EventMetrics(
+        failures=len(failures),
+        predicted_failures=sum(lead >= MIN_LEAD_STEPS for lead in leads.values()),
+        incidents=len(incidents),
+        predicted_incidents=len(early),
+        warnings=counted,
+        true_warnings=true,
+        median_lead=float(np.median(early)) if early else float("nan"),
+    )
 
 
-def _covers(warning: Told, onset: float) -> bool:
+@dataclass(frozen=True, slots=True, order=True)
+class _Failure:
+    row: int
+    cell: int
+
+
+def incidents_of(failures: Sequence[_Failure]) -> list[list[_Failure]]:
+    """Failures in groups that begin within INCIDENT_STEPS of each other, each in order of time."""
+    groups: list[list[_Failure]] = []
+    for failure in sorted(failures, key=lambda f: f.cell):
+        if groups and failure.cell - groups[-1][-1].cell <= INCIDENT_STEPS:
+            groups[-1].append(failure)
+        else:
+            groups.append([failure])
+    return groups
+
+
+def _lead(failure: _Failure, before: int, warnings: Sequence[Told]) -> float:
+    """Steps from the earliest warning that covers a failure to the cell `before`; -1 without one."""
+    own = (w for w in warnings if w.row == failure.row and _covers(w, failure.cell))
+    return max((before - w.start for w in own), default=-1)
+
+
+def _covers(warning: Told, onset: int) -> bool:
     return warning.start <= onset <= max(warning.end + 1, warning.start + WARNING_STEPS)
 
 

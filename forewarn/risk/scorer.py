@@ -17,8 +17,13 @@ PAGING_HORIZON = HORIZON_STEPS.index(360)  # decisions are about the next 360 st
 class Scorer(Protocol):
     """What turns features into scores; stream, HTTP, shadow and backtest call the same object."""
 
-    version: str
-    threshold: float  # probability within 360 steps from which on a risk is told
+    @property
+    def version(self) -> str:
+        """Names the model in every risk."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability within 360 steps from which on a risk is told."""
 
     def survival(self, features: F64) -> F64:
         """P(no failure within each of HORIZON_STEPS), float64 [n, H], from features [n, F]."""

@@ -55,8 +55,19 @@ def test_event_metrics_by_hand() -> None:
         Told(1, 4900, 4990),  # its horizon ends after the last cell: not known
     ]
     m = event_metrics(warnings, [np.array([201, 3000]), np.array([1400, 2000])], last_cell=5000)
-    assert (m.failures, m.predicted, m.warnings, m.true_warnings, m.false_warnings) == (4, 2, 4, 3, 1)
+    assert (m.failures, m.predicted_failures, m.warnings, m.true_warnings, m.false_warnings) == (4, 2, 4, 3, 1)
+    assert (m.incidents, m.predicted_incidents) == (4, 2)
     assert m.recall == 0.5 and m.precision == 0.75 and m.median_lead == pytest.approx((101 + 700) / 2)
+
+
+def test_an_incident_is_predicted_by_its_first_failure() -> None:
+    """Signal 1 fails two steps after signal 0 and drags 2 along much later; only signal 1 was warned of, in time."""
+    onsets = [np.array([500]), np.array([502]), np.array([650])]
+    m = event_metrics([Told(1, 400, 502)], onsets, last_cell=2000)
+    assert (m.failures, m.predicted_failures, m.incidents, m.predicted_incidents) == (3, 1, 2, 1)
+    assert m.median_lead == 100 and m.signal_recall == pytest.approx(1 / 3)
+    late = event_metrics([Told(1, 497, 502)], onsets, last_cell=2000)
+    assert late.predicted_failures == 1 and late.predicted_incidents == 0
 
 
 def test_without_failures_recall_is_unknown() -> None:

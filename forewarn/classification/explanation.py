@@ -1,0 +1,58 @@
+"""Feature names in words, with a place for the number."""
+
+import numpy as np
+
+_WINDOW = {"5m": "5 steps", "1h": "60 steps", "3h": "180 steps", "6h": "360 steps", "24h": "a day", "week": "a week"}
+_PHRASES = {
+    "ratio": "stands at {0:.0%} of its limit",
+    "distance": "{0:.0%} of the limit is left",
+    "ewma_gap": "{0:+.1%} of the limit away from its recent mean",
+    "day_diff": "{0:+.1%} of the limit against the same time yesterday",
+    "day_z": "{0:+.1f} deviations from the same time yesterday",
+    "week_diff": "{0:+.1%} of the limit against the same time last week",
+    "week_z": "{0:+.1f} deviations from the same time last week",
+    "new_high": "{0:+.1%} of the limit against the highest of the week before",
+    "failed_share_24h": "was at its limit for {0:.0%} of the last day",
+    "log_history": "known for {1:.0f} steps",
+    "load_slope_1h": "load of its entity moves by {0:+.1%} in 60 steps",
+    "load_day_ratio": "load of its entity {1:+.0%} against yesterday",
+    "use_per_load_day": "use per request {1:+.0%} against yesterday",
+    "error_ratio": "error ratio of its entity is {0:.1%}",
+    "latency_ratio": "response time of its entity {1:+.0%} against its day",
+    "log_steps_to_limit_robust": "at its steady pace {1:.0f} steps to the limit",
+}
+_PREFIXES = {  # longest first where one begins another
+    "log_steps_to_limit_": "at the pace of the last {w} {1:.0f} steps to the limit",
+    "robust_slope_": "steadily moves by {0:+.2%} of the limit in 60 steps over {w}",
+    "acceleration_": "its pace changed by {0:+.2%} of the limit in 60 steps within {w}",
+    "day_rise_": "yesterday it moved by {0:+.1%} of the limit in the {w} that come now",
+    "missing_": "{0:.0%} of its samples of {w} are missing",
+    "change_": "moved by {0:+.1%} of the limit in {w}",
+    "rising_": "rose at {0:.0%} of the steps of {w}",
+    "slope_": "moves by {0:+.2%} of the limit in 60 steps over {w}",
+    "drop_": "largest fall within {w} was {0:.1%} of the limit",
+    "mean_": "was at {0:.0%} of the limit on average over {w}",
+    "std_": "swings by {0:.2%} of the limit over {w}",
+    "min_": "was never below {0:.0%} of the limit in {w}",
+    "max_": "was at most at {0:.0%} of the limit in {w}",
+}
+
+
+def phrase(feature_name: str, value: float) -> str:
+    """What a feature says, in words: `phrase('change_6h', 0.12)` is 'moved by +12.0% of the limit in 360 steps'.
+
+    Times are in steps, as features are; '' for a value that is missing. Raises KeyError for an unknown feature.
+    """
+    text, window = _template(feature_name)
+    if not np.isfinite(value):
+        return ""
+    return text.format(value, float(np.expm1(np.clip(value, -50, 50))), w=_WINDOW.get(window, window))
+
+
+def _template(name: str) -> tuple[str, str]:
+    if name in _PHRASES:
+        return _PHRASES[name], ""
+    for prefix, text in _PREFIXES.items():
+        if name.startswith(prefix):
+            return text, name.removeprefix(prefix)
+    raise KeyError(f"no words for feature '{name}'")

@@ -1,0 +1,159 @@
+"""Holds a scorer and the simple methods against a held-out stretch of history."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.evaluation.model_metrics import (
+    WARNING_STEPS,
+    EventMetrics,
+    brier,
+    choose_threshold,
+    event_metrics,
+    interval_coverage,
+    known_outcome,
+    log_loss,
+    onsets_of,
+    warnings_of,
+)
+from forewarn.evaluation.promotion import Standing
+from forewarn.evaluation.split import Part
+from forewarn.features.definitions import HORIZON_STEPS, INDEX
+from forewarn.forecasting.trend import predict_linear_steps
+from forewarn.risk.scorer import PAGING_HORIZON, Scorer, TrendScorer, score
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+STATIC_RATIO = 0.9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """A part of history: features [n, F] of `n` rows (row[i] of S series, scored at cell at[i]) and what came.
+
+    steps, observed: float64 [n], see `forewarn.features.labels.time_to_limit`. failing: bool [S, C].
+    """
+
+    part: Part
+    features: F64
+    row: I64
+    at: I64
+    steps: F64
+    observed: F64
+    failing: NDArray[np.bool_]
+
+    @property
+    def onsets(self) -> list[I64]:
+        """Cells in which failures begin, for each series."""
+        return onsets_of(self.failing, self.part.first, self.part.stop)
+
+    def matrix(self, probability: F64) -> tuple[F64, I64]:
+        """Probabilities [n] as [S, M] over the M times there are; NaN where a series has no row."""
+        times, column = np.unique(self.at, return_inverse=True)
+        matrix = np.full((len(self.failing), len(times)), np.nan)
+        matrix[self.row, column] = probability
+        return matrix, times
+
+    def events(self, probability: F64, threshold: float) -> EventMetrics:
+        """Warnings at a threshold held against what failed."""
+        matrix, times = self.matrix(probability)
+        return event_metrics(warnings_of(matrix, times, threshold), self.onsets, self.part.stop)
+
+    def threshold(self, probability: F64, default: float) -> float:
+        """See `choose_threshold`."""
+        matrix, times = self.matrix(probability)
+        return choose_threshold(matrix, times, self.onsets, self.part.stop, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What a scorer and the simple methods reached on the same stretch.
+
+    events, brier: by method ('model', 'predict_linear', …). horizons: one row of scores a horizon. coverage: of the
+    80 % interval of the time to failure, by how far off the failure was.
+    """
+
+    version: str
+    days: float
+    events: dict[str, EventMetrics]
+    brier: dict[str, float]
+    horizons: list[dict[str, float]]
+    coverage: dict[str, float]
+    median_error: float  # of the median time to failure, as a share of the true time
+
+    def metrics(self) -> dict[str, Any]:
+        """`{metric: {"value": …, "baselines": {method: …}}}` as the registry keeps it; NaN becomes None."""
+        by_event: dict[str, Callable[[EventMetrics], float]] = {
+            "recall": lambda m: m.recall,
+            "precision": lambda m: m.precision,
+            "f1": lambda m: m.f1,
+            "signal_recall": lambda m: m.signal_recall,
+            "median_lead_steps": lambda m: m.median_lead,
+            "false_warnings_per_day": lambda m: m.false_warnings / self.days,
+        }
+        found = {name: _beside({k: f(m) for k, m in self.events.items()}) for name, f in by_event.items()}
+        found["brier_6h"] = _beside(self.brier)
+        found["coverage_80"] = _beside({"model": self.coverage["all"], "nominal": 0.8})
+        found["median_error_of_time"] = _beside({"model": self.median_error})
+        return found
+
+    def standing(self) -> Standing:
+        """What promotion asks."""
+        model = self.events["model"]
+        simple = {k: m.f1 for k, m in self.events.items() if k in ("predict_linear", "static_90")}
+        best = max(simple, key=lambda k: simple[k])
+        recall, precision = np.nan_to_num([model.recall, model.precision])
+        rate = self.brier["base_rate"]
+        return Standing(
+            self.version, model.failures, float(recall), float(precision), self.brier["model"], rate, simple[best], best
+        )
+
+
+def backtest(scorer: Scorer, stretch: Stretch) -> Backtest:
+    """Score every row of the stretch and hold the scores against what came."""
+    scores = score(scorer, stretch.features)
+    methods: dict[str, tuple[F64, float]] = {
+        "model": (scores.probability, scorer.threshold),
+        "predict_linear": ((predict_linear_steps(stretch.features) <= WARNING_STEPS).astype(np.float64), 0.5),
+        "static_90": ((stretch.features[:, INDEX["ratio"]] >= STATIC_RATIO).astype(np.float64), 0.5),
+    }
+    if scorer.version != (first_day := TrendScorer()).version:
+        methods["first_day_trend"] = (score(first_day, stretch.features).probability, first_day.threshold)
+    known, failed = known_outcome(stretch.steps, stretch.observed, HORIZON_STEPS[PAGING_HORIZON])
+    briers = {name: brier(p[known], failed[known]) for name, (p, _) in methods.items()}
+    briers["base_rate"] = brier(np.full(known.sum(), failed[known].mean() if known.any() else 0.0), failed[known])
+    came = np.isfinite(stretch.steps) & (stretch.steps > 0) & (stretch.steps <= HORIZON_STEPS[-1])
+    error = np.abs(scores.quantiles[came, 1] - stretch.steps[came]) / stretch.steps[came]
+    return Backtest(
+        version=scorer.version,
+        days=(stretch.part.stop - stretch.part.first) / 1440,
+        events={name: stretch.events(p, threshold) for name, (p, threshold) in methods.items()},
+        brier=briers,
+        horizons=[_at_horizon(1.0 - scores.survival[:, h], stretch, steps) for h, steps in enumerate(HORIZON_STEPS)],
+        coverage=interval_coverage(scores.quantiles, stretch.steps, HORIZON_STEPS),
+        median_error=float(np.median(error)) if len(error) else float("nan"),
+    )
+
+
+def _at_horizon(probability: F64, stretch: Stretch, steps: int) -> dict[str, float]:
+    known, failed = known_outcome(stretch.steps, stretch.observed, steps)
+    p, outcome = probability[known], failed[known]
+    rate = np.full(len(p), outcome.mean() if len(p) else 0.0)
+    return {
+        "steps": steps,
+        "rows": float(len(p)),
+        "failed_share": float(rate[0]) if len(p) else float("nan"),
+        "brier": brier(p, outcome),
+        "brier_base_rate": brier(rate, outcome),
+        "log_loss": log_loss(p, outcome),
+        "log_loss_base_rate": log_loss(rate, outcome),
+    }
+
+
+def _beside(values: dict[str, float]) -> dict[str, Any]:
+    told = {k: None if np.isnan(v) else round(float(v), 6) for k, v in values.items()}
+    return {"value": told.pop("model"), "baselines": told}
