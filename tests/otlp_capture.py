@@ -1,6 +1,7 @@
 """A real HTTP server that keeps the OTLP requests it gets and can be told to refuse some."""
 
 import contextlib
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -51,9 +52,14 @@ class OtlpCapture:
 def capture_otlp(port: int = 0) -> Iterator[OtlpCapture]:
     """Serve on loopback until the block ends."""
     capture = OtlpCapture()
+    connections: list[socket.socket] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            connections.append(self.request)
+            super().setup()
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -79,3 +85,6 @@ def capture_otlp(port: int = 0) -> Iterator[OtlpCapture]:
     finally:
         server.shutdown()
         server.server_close()
+        for connection in connections:  # a server that ends closes what its clients keep open
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)

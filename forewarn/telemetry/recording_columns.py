@@ -33,11 +33,15 @@ def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def _plain(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def time_column(path: Path, table: Any) -> NDArray[np.int64]:
     """Column timestamp as nanoseconds since 1970 UTC. Raises RecordingError."""
     column = table["timestamp"]
     if not pa.types.is_timestamp(column.type):
-        raise RecordingError(f"{path}: column timestamp has type {column.type}; it must be a timestamp with tz=UTC")
+        raise RecordingError(f"{path}: timestamp has type {_plain(column.type)}; it must be a timestamp with tz=UTC")
     if column.type.tz is None:
         raise RecordingError(
             f"{path}: column timestamp has no time zone, so its instants are unknown; "
@@ -54,7 +58,7 @@ def float_column(path: Path, table: Any, name: str) -> NDArray[np.float64]:
     """Numbers, NaN where one is missing. Raises RecordingError."""
     column = table[name]
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise RecordingError(f"{path}: column {name} has type {column.type}; it must be a number")
+        raise RecordingError(f"{path}: column {name} has type {_plain(column.type)}; it must be a number")
     return np.array(column.cast(pa.float64()).to_numpy(), np.float64)  # nulls become NaN
 
 
@@ -85,8 +89,8 @@ def coded_column(path: Path, table: Any, name: str, nulls: bool = False) -> tupl
         _no_nulls(path, name, column)
     encoded = column.unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # no rows
-        return np.empty(0, np.int64), [""]
-    texts = [*encoded.dictionary.to_pylist(), ""]
+        return np.empty(0, np.int64), []
+    texts = encoded.dictionary.to_pylist() + [""] * (encoded.null_count > 0)
     return encoded.indices.fill_null(len(texts) - 1).to_numpy().astype(np.int64), texts
 
 

@@ -55,7 +55,7 @@ class Export:
         if not taken and not self._away:
             _log.warning(
                 "the gateway does not take telemetry, going on without",
-                endpoint=self._endpoint or "OTEL_EXPORTER_OTLP_ENDPOINT",
+                endpoint=self._where,
             )
         self._away = not taken
 

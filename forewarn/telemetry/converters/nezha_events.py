@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from forewarn.telemetry.recording import Logs, Spans
 
+_TEXTS = ("TraceID", "SpanID", "ParentID", "Timestamp")  # ids may look like numbers
 _SEVERITY = r"\b(TRACE|DEBUG|INFO|WARN|ERROR|FATAL)\b"
 
 
@@ -20,7 +21,7 @@ def read_logs(folder: Path) -> Logs | None:
     if table is None:
         return None
     # Column TimeUnixNano is not used: of some error lines it is a zero time, while Timestamp is right.
-    table["time"] = pd.to_datetime(table["Timestamp"].astype(str), format="ISO8601", utc=True).astype("int64")
+    table["time"] = pd.to_datetime(table["Timestamp"], format="ISO8601", utc=True).astype("int64")
     table = table.drop_duplicates(["time", "PodName", "Log"]).sort_values("time", kind="stable")
     bodies = [_body(text) for text in table["Log"]]
     severities = pd.Series([b[:80] for b in bodies]).str.extract(_SEVERITY)[0].fillna("")
@@ -93,8 +94,10 @@ def _tables(folder: Path) -> pd.DataFrame | None:
     paths = sorted(folder.glob("*_*_*.csv"))
     if not paths:
         return None
-    options = pa_csv.ParseOptions(newlines_in_values=True)
-    return pd.concat([pa_csv.read_csv(p, parse_options=options).to_pandas() for p in paths], ignore_index=True)
+    parse = pa_csv.ParseOptions(newlines_in_values=True)
+    convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(_TEXTS, "string"))
+    tables = [pa_csv.read_csv(p, parse_options=parse, convert_options=convert).to_pandas() for p in paths]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _services(table: pd.DataFrame) -> "pd.Series[str]":
