@@ -65,7 +65,7 @@ def capture_otlp(port: int = 0) -> Iterator[OtlpCapture]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status, headers, answer = capture.answers.popleft() if capture.answers else (200, {}, b"")
             if status == 200:
-                capture.requests.append((self.path, dict(self.headers), body))
+                capture.requests.append((self.path, {k.title(): v for k, v in self.headers.items()}, body))
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(answer))}.items():
                 self.send_header(name, value)

@@ -50,7 +50,7 @@ class OtlpSender:
         token: str | None = None,
         *,
         patience_seconds: float = 60.0,
-        first_patience_seconds: float = 10.0,
+        first_patience_seconds: float = 5.0,
         timeout_seconds: float = 30.0,
     ) -> None:
         self.gateway_url = gateway_url.rstrip("/")
@@ -135,7 +135,11 @@ class OtlpSender:
     def _count_retry(self, state: RetryCallState) -> None:
         self.retries += 1
         if state.attempt_number == 1 and state.outcome is not None:
-            log.warning("gateway_busy", gateway=self.gateway_url, reason=_reason(state.outcome.exception()))
+            log.warning(
+                "the gateway is away or busy, trying again",
+                gateway=self.gateway_url,
+                reason=_reason(state.outcome.exception()),
+            )
 
     def _count_rejected(self, path: str, response: httpx.Response) -> None:
         if not response.content or "protobuf" not in response.headers.get("content-type", ""):
@@ -146,7 +150,7 @@ class OtlpSender:
             return  # a success whose details cannot be read is still a success
         if rejected:
             self.rejected += rejected
-            log.warning("gateway_left_out", rejected=rejected, reason=message, path=path)
+            log.warning("the gateway left something out", rejected=rejected, reason=message, path=path)
 
 
 def _partial_success(path: str, content: bytes) -> tuple[int, str]:
