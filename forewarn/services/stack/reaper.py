@@ -19,7 +19,10 @@ def main() -> None:
         signal.signal(each, signal.SIG_IGN)  # the end of the supervisor is the only reason to go
     pids: dict[int, float] = {}
     for line in sys.stdin:
-        message = json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            break  # the supervisor was killed while it wrote
         if message.get("done"):
             return
         pids[message["pid"]] = message["created_at"]

@@ -100,9 +100,9 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan(start: Start, tmp_path: Path,
     everybody = psutil.Process(process.pid).children(recursive=True)
     assert len(everybody) >= 5  # three services, a grandchild, the reaper
     if first_kill_the_reaper:  # it is replaced, and the new one knows whom to end
-        reaper = next(p for p in everybody if "reaper" in " ".join(p.cmdline()))
+        (reaper,) = _reapers(process.pid)
         reaper.kill()
-        until(lambda: len([p for p in _children(process.pid) if "reaper" in " ".join(p.cmdline())]) == 1, 5)
+        until(lambda: [p.pid for p in _reapers(process.pid)] not in ([], [reaper.pid]), 10)
     process.kill()
     process.wait(5)
     until(lambda: not any(p.is_running() and alive(p.pid) for p in everybody), 20)
@@ -112,17 +112,16 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan(start: Start, tmp_path: Path,
     assert ready(tmp_path).stack_id != state.stack_id
 
 
-def _children(pid: int) -> list[psutil.Process]:
-    return [p for p in psutil.Process(pid).children() if p.status() != psutil.STATUS_ZOMBIE]
+def _reapers(pid: int) -> list[psutil.Process]:
+    children = [p for p in psutil.Process(pid).children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in children if "forewarn.services.stack.reaper" in p.cmdline()]
 
 
 def test_leftovers_of_a_killed_stack_are_ended_by_the_next_start(start: Start, tmp_path: Path) -> None:
     process = start("stubborn")
     state = ready(tmp_path)
-    for child in psutil.Process(process.pid).children():
-        if "reaper" in " ".join(child.cmdline()):
-            child.suspend()  # it cannot clean up
-            reaper = child
+    (reaper,) = _reapers(process.pid)
+    reaper.suspend()  # it cannot clean up
     process.kill()
     process.wait(5)
     stubborn = pids(state)["stubborn"]
