@@ -7,7 +7,7 @@ import typer
 
 from forewarn.cli.failure import CommandError
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
 @app.command(

@@ -10,7 +10,7 @@ from forewarn.cli.failure import CommandError
 if TYPE_CHECKING:
     from forewarn.telemetry.recording import Recording
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
 @app.command(
