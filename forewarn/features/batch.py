@@ -1,5 +1,7 @@
 """Features of history: many times of many series at once."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,32 +32,33 @@ def features_at(grid: F32, limits: F32, at: I64, context: Context | None = None)
     grid: float32 [S, C] from `to_grids`, which begins at a coarse block; limits: float32 [S, C];
     at: int64 [M], 1 <= t <= C.
     """
-    series, times = len(grid), len(at)
+    at = np.asarray(at, np.int64)
     windows = (np.ascontiguousarray(grid), coarsen(grid, MEDIUM_STEPS), coarsen(grid, COARSE_STEPS))
     there = ~np.isnan(grid)
     first = np.where(there.any(1), there.argmax(1), grid.shape[1])
-    rows = np.repeat(np.arange(series), times)
-    ends = np.tile(np.asarray(at, np.int64), series)
-    known = limits[:, np.maximum(at - 1, 0)].astype(np.float64).ravel()
-    ages = ends - first[rows]
 
-    def compute(row_limits: F64) -> F64:
+    def compute(series: I64, known: F64) -> F64:
+        """Features [len(series), M, F] with limits `known` [len(series), M]."""
+        rows, ends = np.repeat(series, len(at)), np.tile(at, len(series))
+        ages = np.maximum(ends - first[rows], 0)
         out = np.empty((len(rows), FEATURE_COUNT))
-        features_kernel(
-            *windows, rows, ends, ends // MEDIUM_STEPS, ends // COARSE_STEPS, row_limits, np.maximum(ages, 0), out
-        )
-        return out
+        medium, coarse = ends // MEDIUM_STEPS, ends // COARSE_STEPS
+        features_kernel(*windows, rows, ends, medium, coarse, known.astype(np.float64).ravel(), ages, out)
+        return out.reshape(len(series), len(at), FEATURE_COUNT)
 
-    features = compute(known)
+    features = compute(np.arange(len(grid)), limits[:, np.maximum(at - 1, 0)])
     if context is not None:
-        free, unit = compute(np.full(len(rows), np.nan)), compute(np.ones(len(rows)))
-        nothing = np.full((1, FEATURE_COUNT), np.nan)
-        slot = np.tile(np.arange(times), series)
+        roles = ((context.load, np.nan), (context.errors, 1.0), (context.latency, np.nan))
+        blocks = [_role(compute, role, limit, len(at)) for role, limit in roles]
+        flat = features.reshape(-1, FEATURE_COUNT)
+        add_context(flat, np.arange(len(flat)), *(block.reshape(-1, FEATURE_COUNT) for block in blocks))
+    return features
 
-        def own(role: I64) -> I64:
-            return np.where(role[rows] >= 0, role[rows] * times + slot, len(rows))
 
-        roles = [(context.load, free), (context.errors, unit), (context.latency, free)]
-        load, errors, latency = (np.vstack([block, nothing])[own(role)] for role, block in roles)
-        add_context(features, np.arange(len(rows)), load, errors, latency)
-    return features.reshape(series, times, FEATURE_COUNT)
+def _role(compute: Callable[[I64, F64], F64], role: I64, limit: float, times: int) -> F64:
+    """Features [S, M, F] of the role series of each series, NaN where it has none."""
+    distinct, inverse = np.unique(role, return_inverse=True)
+    block = np.full((len(distinct), times, FEATURE_COUNT), np.nan)
+    there = distinct >= 0
+    block[there] = compute(distinct[there], np.full((int(there.sum()), times), limit))
+    return block[inverse]

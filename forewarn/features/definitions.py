@@ -4,7 +4,7 @@ Time is counted in steps (window cells), so one model serves a signal sampled ea
 second. Every feature is dimensionless: relative to the signal's limit, to its own spread, or a count of steps.
 """
 
-FEATURE_VERSION = "1"
+FEATURE_VERSION = "2"
 
 MEDIUM_STEPS = 5  # steps in a cell of the medium window
 COARSE_STEPS = 15  # steps in a cell of the coarse window
@@ -13,6 +13,7 @@ MEDIUM_CELLS = 288  # 24 h
 COARSE_CELLS = 704  # a week and eight hours
 DAY_COARSE = 96  # coarse cells in 1,440 steps, a day at 60 s
 WEEK_COARSE = 672
+SEASON_DAYS = 7  # days whose same time of day makes the seasonal profile
 
 HORIZON_STEPS = (15, 60, 180, 360, 1440)  # 15 min, 1 h, 3 h, 6 h, 24 h at 60 s
 MAX_STEPS = 10080.0  # times to the limit are cut here, a week at 60 s
@@ -33,7 +34,12 @@ FEATURE_NAMES: tuple[str, ...] = (
     "day_z",
     "week_diff",
     "week_z",
-    *(f"day_rise_{h}" for h in ("1h", "3h", "6h")),  # what yesterday did in the hours that come now
+    "season_diff",  # minus the median of the same time of the last days (cells at the limit are left out)
+    "season_z",
+    *(f"season_rise_{h}" for h in ("1h", "3h", "6h")),  # what that median does in the hours that come now
+    *(f"residual_slope_{h}" for h in ("1h", "3h", "6h")),  # of what the season does not explain, limits per 60 steps
+    *(f"projected_{h}" for h in ("1h", "3h", "6h")),  # ratio + season_rise + residual slope of 3 h, that far ahead
+    *(f"log_steps_projected_{h}" for h in ("1h", "3h", "6h")),  # ln(1 + steps) until that path reaches the limit
     "distance",  # 1 - ratio
     *(f"log_steps_to_limit_{w}" for w in _WINDOWS[1:]),  # ln(1 + distance / slope), at most ln(1 + MAX_STEPS)
     "robust_slope_1h",  # median of half-window differences (a Theil-Sen estimate), limits per 60 steps
@@ -44,7 +50,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "rising_6h",
     "drop_6h",  # largest fall between neighbouring medium cells: rotation, garbage collection
     "drop_24h",
-    "new_high",  # latest minus the highest of the week before the last six hours
+    "new_high",  # latest minus the highest of the week that no failure followed within six hours
     "failed_share_24h",  # share of the last day at or above the limit
     "missing_1h",
     "missing_24h",

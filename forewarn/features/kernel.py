@@ -6,12 +6,14 @@ from numpy.typing import NDArray
 
 from forewarn.features.definitions import (
     COARSE_CELLS,
+    COARSE_STEPS,
     DAY_COARSE,
     FINE_CELLS,
     INDEX,
     MAX_STEPS,
     MEDIUM_CELLS,
     MEDIUM_STEPS,
+    SEASON_DAYS,
     WEEK_COARSE,
 )
 
@@ -24,11 +26,16 @@ _ACCELERATION, _CHANGE = INDEX["acceleration_1h"], INDEX["change_1h"]
 _STEPS = INDEX["log_steps_to_limit_1h"]
 _RATIO, _EWMA, _DISTANCE = INDEX["ratio"], INDEX["ewma_gap"], INDEX["distance"]
 _DAY_DIFF, _DAY_Z, _WEEK_DIFF, _WEEK_Z = INDEX["day_diff"], INDEX["day_z"], INDEX["week_diff"], INDEX["week_z"]
-_DAY_RISE, _ROBUST, _ROBUST_STEPS = INDEX["day_rise_1h"], INDEX["robust_slope_1h"], INDEX["log_steps_to_limit_robust"]
+_ROBUST, _ROBUST_STEPS = INDEX["robust_slope_1h"], INDEX["log_steps_to_limit_robust"]
+_SEASON_DIFF, _SEASON_Z, _SEASON_RISE = INDEX["season_diff"], INDEX["season_z"], INDEX["season_rise_1h"]
+_RESIDUAL, _PROJECTED, _PROJECTED_STEPS = (
+    INDEX["residual_slope_1h"], INDEX["projected_1h"], INDEX["log_steps_projected_1h"],
+)  # fmt: skip
 _RISING, _DROP, _NEW_HIGH, _FAILED = INDEX["rising_1h"], INDEX["drop_6h"], INDEX["new_high"], INDEX["failed_share_24h"]
 _MISSING_1H, _MISSING_24H, _HISTORY = INDEX["missing_1h"], INDEX["missing_24h"], INDEX["log_history"]
 
 _HOUR = 60.0
+SIX_HOURS = 24  # coarse cells in 360 steps
 _EWMA_DECAY = 0.5 ** (1 / 30)
 _PER_HOUR_FLOOR = 1e-7  # limits per hour below which a slope reaches nothing within MAX_STEPS
 
@@ -132,6 +139,89 @@ def _rises(cells: F32, end: int, count: int, scale: float) -> tuple[float, float
 
 
 @njit(cache=True)
+def _safe_high(coarse: F32, end: int, limit: float) -> float:
+    """Highest cell of the week before the last six hours that no cell at the limit followed within six hours."""
+    high, failed = -np.inf, end + COARSE_CELLS
+    for i in range(end - 1, max(end - COARSE_CELLS, 0) - 1, -1):
+        if np.isnan(coarse[i]):
+            continue
+        if coarse[i] >= limit:
+            failed = i
+        elif i < end - SIX_HOURS and failed - i > SIX_HOURS:
+            high = max(high, coarse[i])
+    return high
+
+
+@njit(cache=True)
+def _season(coarse: F32, index: int, limit: float, buffer: F64) -> float:
+    """Median of the same time of the last SEASON_DAYS days (those below the limit) for a cell; NaN without a day.
+
+    The median follows the day and not one bad day: an incident of yesterday is no season.
+    """
+    n = 0
+    for day in range(1, SEASON_DAYS + 1):
+        i = index - DAY_COARSE * day
+        if 0 <= i < len(coarse) and not np.isnan(coarse[i]) and not coarse[i] >= limit:
+            place = n
+            while place > 0 and buffer[place - 1] > coarse[i]:  # insertion: faster than a sort of seven
+                buffer[place] = buffer[place - 1]
+                place -= 1
+            buffer[place] = coarse[i]
+            n += 1
+    return 0.5 * (buffer[(n - 1) // 2] + buffer[n // 2]) if n else np.nan
+
+
+@njit(cache=True)
+def _season_features(coarse: F32, ec: int, scale: float, limit: float, ratio: float, spread: float, out: F64) -> None:
+    """What the season explains, the trend of what it does not, and the path that both give."""
+    buffer = np.empty(SEASON_DAYS)
+    profile = np.empty(SIX_HOURS + DAY_COARSE)  # from six hours ago to a day ahead of `ec`; no season: flat
+    for i in range(len(profile)):
+        value = _season(coarse, ec - SIX_HOURS + i, limit, buffer)
+        profile[i] = value / scale if not np.isnan(value) else (profile[i - 1] if i > 0 else 0.0)
+    now = profile[SIX_HOURS]
+    known = not np.isnan(_season(coarse, ec, limit, buffer))
+    if known:
+        out[_SEASON_DIFF] = ratio - now
+        out[_SEASON_Z] = out[_SEASON_DIFF] / spread
+    residual = np.empty(SIX_HOURS, np.float32)
+    for i in range(SIX_HOURS):
+        j = ec - SIX_HOURS + i
+        residual[i] = coarse[j] / scale - profile[i] if j >= 0 else np.nan
+    m = np.empty(7)
+    for k in range(3):
+        cells = 4 if k == 0 else 12 if k == 1 else SIX_HOURS
+        out[_SEASON_RISE + k] = profile[SIX_HOURS + cells] - now if known else np.nan
+        _moments(residual, SIX_HOURS, cells, 1.0, COARSE_STEPS, m)
+        slope = m[4]
+        out[_RESIDUAL + k] = slope
+        out[_PROJECTED_STEPS + k] = _projected_steps(profile, ratio, slope)
+    for k in range(3):
+        cells = 4 if k == 0 else 12 if k == 1 else SIX_HOURS
+        out[_PROJECTED + k] = (
+            ratio + profile[SIX_HOURS + cells] - now + out[_RESIDUAL + 1] * cells * COARSE_STEPS / _HOUR
+        )
+
+
+@njit(cache=True)
+def _projected_steps(profile: F64, ratio: float, slope: float) -> float:
+    """ln(1 + steps) until ratio + season + slope reaches 1, looked for a day ahead, then by the slope alone."""
+    if np.isnan(slope) or np.isnan(ratio):
+        return np.nan
+    if ratio >= 1:
+        return 0.0
+    before = ratio
+    for h in range(1, DAY_COARSE):
+        path = ratio + profile[SIX_HOURS + h] - profile[SIX_HOURS] + slope * h * COARSE_STEPS / _HOUR
+        if path >= 1:
+            part = (1 - before) / max(path - before, 1e-9)
+            return np.log1p((h - 1 + part) * COARSE_STEPS)
+        before = path
+    beyond = _log_steps(1 - ratio, slope)
+    return max(beyond, np.log1p(DAY_COARSE * COARSE_STEPS))
+
+
+@njit(cache=True)
 def _series_features(
     fine: F32, medium: F32, coarse: F32, ef: int, em: int, ec: int, limit: float, age: int, buffer: F64, out: F64
 ) -> None:
@@ -171,10 +261,7 @@ def _series_features(
         then = _at(coarse, ec - (DAY_COARSE if k == 0 else WEEK_COARSE), 1) / scale
         difference = out[_MEAN] - then
         out[_DAY_DIFF + 2 * k], out[_DAY_Z + 2 * k] = difference, difference / spread
-    yesterday = ec - DAY_COARSE
-    for k in range(3):
-        ahead = 4 if k == 0 else 12 if k == 1 else 24
-        out[_DAY_RISE + k] = (_at(coarse, yesterday + ahead, 1) - _at(coarse, yesterday, 1)) / scale
+    _season_features(coarse, ec, scale, limit, ratio, spread, out)
     out[_ROBUST] = _robust_slope(fine, ef, 60, scale, 1.0, buffer)
     out[_ROBUST + 1] = _robust_slope(medium, em, 72, scale, MEDIUM_STEPS, buffer)
     out[_ROBUST + 2] = _robust_slope(medium, em, MEDIUM_CELLS, scale, MEDIUM_STEPS, buffer)
@@ -182,10 +269,7 @@ def _series_features(
     out[_RISING], _ = _rises(fine, ef, 60, scale)
     out[_RISING + 1], out[_DROP] = _rises(medium, em, 72, scale)
     _, out[_DROP + 1] = _rises(medium, em, MEDIUM_CELLS, scale)
-    high = -np.inf
-    for i in range(max(ec - COARSE_CELLS, 0), ec - 24):
-        if not np.isnan(coarse[i]):
-            high = max(high, coarse[i])
+    high = _safe_high(coarse, ec, limit)
     out[_NEW_HIGH] = ratio - high / scale if np.isfinite(high) else np.nan
     failed = there = there_hour = 0
     for i in range(max(em - MEDIUM_CELLS, 0), em):

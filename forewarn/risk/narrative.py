@@ -3,13 +3,19 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.features.definitions import INDEX, MEDIUM_STEPS
+from forewarn.features.definitions import INDEX, MAX_STEPS, MEDIUM_STEPS
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.drivers import Subject
 from forewarn.risk.quantities import format_duration, format_share, format_value
 from forewarn.risk.records import Action, Forecast
 from forewarn.risk.scorer import Scores
 
+_CEILING = np.log1p(MAX_STEPS)
+_SLOPES = {  # which slope a time to the limit follows from
+    "to_limit_1h": "slope_1h", "to_limit_6h": "slope_6h", "to_limit_24h": "slope_24h",
+    "to_limit_robust": "robust_slope_6h", "projected_1h": "residual_slope_1h", "projected_3h": "residual_slope_3h",
+    "projected_6h": "residual_slope_6h",
+}  # fmt: skip
 RAISED = 1.4  # the limit that 'what if' tries, relative to the limit that is
 
 
@@ -69,20 +75,19 @@ def raise_limit(features: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     changed = features.copy()
     scaled = ("ratio", "mean_", "std_", "min_", "max_", "slope_", "acceleration_", "change_", "ewma_gap", "day_diff",
-              "week_diff", "day_rise_", "robust_slope_", "drop_", "new_high")  # fmt: skip
+              "week_diff", "season_diff", "season_rise_", "residual_slope_", "projected_", "robust_slope_", "drop_",
+              "new_high")  # fmt: skip
     columns = [i for name, i in INDEX.items() if name.startswith(scaled)]
     changed[:, columns] /= RAISED
     changed[:, INDEX["distance"]] = 1 - changed[:, INDEX["ratio"]]
     changed[:, INDEX["failed_share_24h"]] = 0
-    slopes = {"1h": "slope_1h", "6h": "slope_6h", "24h": "slope_24h", "robust": "robust_slope_6h"}
-    ceiling = np.log1p(10080.0)
-    for window, slope in slopes.items():
+    for window, slope in _SLOPES.items():
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = 60 * np.maximum(changed[:, INDEX["distance"]], 0) / changed[:, INDEX[slope]]
         log_steps = np.where(
-            changed[:, INDEX[slope]] > 1e-7, np.minimum(np.log1p(np.maximum(steps, 0)), ceiling), ceiling
+            changed[:, INDEX[slope]] > 1e-7, np.minimum(np.log1p(np.maximum(steps, 0)), _CEILING), _CEILING
         )
-        changed[:, INDEX[f"log_steps_to_limit_{window}"]] = log_steps
+        changed[:, INDEX[f"log_steps_{window}"]] = log_steps
     return changed
 
 
