@@ -9,7 +9,7 @@ import jinja2
 
 from forewarn.alerting import wording
 from forewarn.alerting.channel import Notification, Undelivered
-from forewarn.alerting.picture import alt_text, draw_forecast
+from forewarn.alerting.picture import alt_text, draw_forecast, warm_up
 from forewarn.config.settings import Settings
 from forewarn.incidents.paging import CLOSINGS
 from forewarn.risk.quantities import format_instant
@@ -29,6 +29,7 @@ class EmailChannel:
             raise ValueError("e-mail needs an SMTP server: set FOREWARN_SMTP_HOST")
         self._host, self._port = settings.smtp_host, settings.smtp_port
         self._settings = settings
+        warm_up()
 
     def send(self, notification: Notification) -> None:
         """See Channel."""
@@ -60,9 +61,7 @@ class EmailChannel:
 
 def render_mail(notification: Notification, sender: str, recipients: str) -> EmailMessage:
     """The mail of a notification. Nothing that telemetry says can add a header or markup."""
-    risk = notification.cause.risk
-    picture = draw_forecast(risk, notification.cause.failed_at) if risk is not None else None
-    alt = alt_text(risk) if risk is not None and picture is not None else ""
+    alt, picture = _picture(notification)
     facts = _facts(notification, alt=alt, picture=_CID if picture else "")
     mail = EmailMessage(policy=POLICY)
     mail["From"], mail["To"] = sender, recipients
@@ -80,6 +79,15 @@ def render_mail(notification: Notification, sender: str, recipients: str) -> Ema
         html = mail.get_payload()[1]  # type: ignore[index]
         html.add_related(picture, "image", "png", cid=f"<{_CID}>", filename="forecast.png", disposition="inline")  # type: ignore[union-attr]
     return mail
+
+
+def _picture(notification: Notification) -> tuple[str, bytes | None]:
+    """Alternative text and PNG: the newest forecast; once it has failed, the first one with the failure marked."""
+    cause = notification.cause
+    failed_at = cause.failed_at if notification.incident.failed_at is not None else None
+    risk = cause.first if failed_at is not None else cause.risk
+    picture = draw_forecast(risk, failed_at) if risk is not None else None
+    return (alt_text(risk, failed_at), picture) if risk is not None and picture is not None else ("", None)
 
 
 def _message_id(message_id: str) -> str:

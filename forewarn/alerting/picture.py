@@ -13,13 +13,25 @@ _INK, _HISTORY, _FAN, _LIMIT = "#55606b", "#1b3a57", "#2f7ed8", "#b3261e"
 _UNITS = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 
 
-def alt_text(risk: Risk) -> str:
+def warm_up() -> None:
+    """Load what drawing needs, so that the first alert does not wait a second for it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1, 1))
+    figure.add_subplot().set_title("0")
+    FigureCanvasAgg(figure).draw()
+
+
+def alt_text(risk: Risk, failed_at: datetime | None = None) -> str:
     """What the picture shows, for those who do not see it."""
     value, limit = (format_value(v, risk.unit, risk.signal) for v in (risk.value, risk.limit))
     when = format_time_to_failure(risk.time_to_failure, risk.probability, risk.horizon_seconds)
+    lead = format_duration((failed_at - risk.predicted_at).total_seconds()) if failed_at is not None else ""
+    end = f"; it failed after {lead}" if lead else ""
     span = -min(risk.forecast.history_seconds, default=0.0)
     past = f"its last {format_duration(span)}, " if span > 0 else ""
-    return f"{risk.signal} of {risk.entity}: {past}now {value}; the forecast reaches the limit of {limit} {when}."
+    return f"{risk.signal} of {risk.entity}: {past}then {value}; the forecast reaches the limit of {limit} {when}{end}."
 
 
 def draw_forecast(risk: Risk, failed_at: datetime | None = None, width: float = 5.8, dpi: int = 130) -> bytes | None:

@@ -12,7 +12,7 @@ from forewarn.risk.records import Action, Driver
 HEADLINES = {
     "opened": "Failure predicted",
     "failed": "It has failed",
-    "resolved": "Over",
+    "resolved": "Resolved",
     "reopened": "It is back",
     "withdrawn": "Prediction withdrawn",
     "expired": "It did not happen",
@@ -42,19 +42,19 @@ def countdown(notification: Notification) -> tuple[str, str] | None:
     if ttf is None or ttf.p50 is None:
         return None
     never = f" · {format_share(ttf.never)}: never" if ttf.never >= 0.005 else ""
-    return format_duration(ttf.p50), f"80 %: {format_interval(ttf.p10, ttf.p90)}{never}"
+    return format_duration(ttf.p50, ttf.p90), f"80 %: {format_interval(ttf.p10, ttf.p90)}{never}"
 
 
 def scorecard(notification: Notification) -> list[tuple[str, str]]:
     """Predicted against true, once it has failed: lead, what was said, error."""
     cause = notification.cause
-    if cause.failed_at is None or cause.first is None:
+    if notification.incident.failed_at is None or cause.failed_at is None or cause.first is None:
         return []
     ttf = cause.first.time_to_failure
     lead = (cause.failed_at - cause.first.predicted_at).total_seconds()
     rows = [("Lead", format_duration(lead))]
     if ttf.p50 is not None:
-        rows.append(("Said", f"{format_duration(ttf.p50)} (80 %: {format_interval(ttf.p10, ttf.p90)})"))
+        rows.append(("Said", f"{format_duration(ttf.p50, ttf.p90)} (80 %: {format_interval(ttf.p10, ttf.p90)})"))
         error = lead - ttf.p50
         rows.append(("Error", f"came {format_duration(abs(error))} {'later' if error > 0 else 'earlier'} than said"))
     return rows

@@ -8,6 +8,7 @@ from forewarn.risk.records import TimeToFailure
 _SPANS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _RATIO_WORDS = ("ratio", "utilization")
+_BYTE_WORDS = ("filesystem.usage", "memory.usage", "memory.rss")  # without a unit, they are in bytes all the same
 
 
 def format_number(value: float) -> str:
@@ -19,9 +20,11 @@ def format_number(value: float) -> str:
     return f"{float(f'{value:.3g}'):g}"
 
 
-def format_duration(seconds: float) -> str:
-    """`45 s`, `38 min`, `2.1 h`, `3.2 d`; two digits at most, so that it reads at a glance."""
-    size, unit = _span_of(seconds)
+def format_duration(seconds: float, like: float | None = None) -> str:
+    """`45 s`, `38 min`, `2.1 h`, `3.2 d`; in the unit that suits `like` seconds, where that is not too coarse."""
+    size, unit = _span_of(seconds if like is None else like)
+    if abs(seconds) < 0.1 * size:
+        size, unit = _span_of(seconds)
     return f"{_two_digits(seconds / size)} {unit}"
 
 
@@ -52,7 +55,7 @@ def format_value(value: float, unit: str, signal: str = "") -> str:
         return format_number(value)
     base, _, per = unit.partition("/")
     suffix = f"/{per}" if per else ""
-    if base == "By":
+    if base == "By" or (not unit and any(word in signal for word in _BYTE_WORDS)):
         return _size(value) + suffix
     if base in ("s", "ms", "us"):
         return format_duration(value * {"s": 1.0, "ms": 1e-3, "us": 1e-6}[base]) + suffix
@@ -67,7 +70,7 @@ def format_time_to_failure(ttf: TimeToFailure, probability: float, horizon_secon
     """`in 2.1 h (80 %: 1.4–3.3 h; 12 %: never)`, and in honest words where the median is unknown."""
     never = f"; {format_share(ttf.never)}: never" if ttf.never >= 0.005 else ""
     if ttf.p50 is not None:
-        return f"in {format_duration(ttf.p50)} (80 %: {format_interval(ttf.p10, ttf.p90)}{never})"
+        return f"in {format_duration(ttf.p50, ttf.p90)} (80 %: {format_interval(ttf.p10, ttf.p90)}{never})"
     if ttf.p10 is not None:
         return (
             f"in {format_duration(ttf.p10)} at the earliest, more likely later or not at all{never.replace(';', ',')}"

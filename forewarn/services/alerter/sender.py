@@ -23,7 +23,7 @@ ACTOR = "sender"
 GIVE_UP_AFTER = timedelta(hours=24)
 MAX_RETRY_SECONDS = 300.0
 POLL_SECONDS = 1.0
-SILENCE_SECONDS = 5.0  # how soon it is noticed that a silence was ended early
+SILENCE_SECONDS = 2.0  # how soon it is noticed that a silence was ended early
 
 
 def retry_seconds(attempts: int) -> float:
