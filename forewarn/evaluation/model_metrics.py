@@ -136,7 +136,7 @@ def event_metrics(warnings: Sequence[Told], onsets: Sequence[I64], last_cell: in
         right = bool(((came >= w.start) & (came <= reach)).any())
         true += right
         counted += right or reach <= last_cell
-    failures = [_Failure(row, int(cell)) for row, came in enumerate(onsets) for cell in came]
+    failures = _failures(onsets)
     leads = {f: _lead(f, f.cell, warnings) for f in failures}
     incidents = incidents_of(failures)
     first = [max(_lead(f, group[0].cell, warnings) for f in group) for group in incidents]
@@ -156,6 +156,15 @@ def event_metrics(warnings: Sequence[Told], onsets: Sequence[I64], last_cell: in
 class _Failure:
     row: int
     cell: int
+
+
+def incident_cells(onsets: Sequence[I64]) -> list[int]:
+    """Cell of the first failure of each incident."""
+    return [group[0].cell for group in incidents_of(_failures(onsets))]
+
+
+def _failures(onsets: Sequence[I64]) -> list[_Failure]:
+    return [_Failure(row, int(cell)) for row, came in enumerate(onsets) for cell in came]
 
 
 def incidents_of(failures: Sequence[_Failure]) -> list[list[_Failure]]:

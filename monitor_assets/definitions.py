@@ -1,0 +1,44 @@
+"""Everything that Dagster loads, wired; nothing is decided here."""
+
+import os
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
+
+import dagster as dg
+
+from monitor_assets import jobs
+from monitor_assets.drift import drift_report
+from monitor_assets.evaluation import backtest_report
+from monitor_assets.features import incident_labels, signal_features, signal_windows
+from monitor_assets.ingestion import raw_metrics
+from monitor_assets.registry import candidate_model, champion_model
+from monitor_assets.scope import TrainingScope
+from monitor_assets.training import anomaly_model, failure_model, load_forecaster, training_set
+from sensors.retraining import retrain
+from sensors.schedules import daily_drift
+
+_MODULES = [
+    raw_metrics,
+    signal_windows,
+    signal_features,
+    incident_labels,
+    training_set,
+    failure_model,
+    anomaly_model,
+    load_forecaster,
+    backtest_report,
+    candidate_model,
+    champion_model,
+    drift_report,
+]
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules(_MODULES),
+    asset_checks=dg.load_asset_checks_from_modules(_MODULES),
+    jobs=[jobs.train, jobs.drift],
+    sensors=[retrain],
+    schedules=[daily_drift],
+    resources={"scope": TrainingScope.configure_at_launch()},
+)

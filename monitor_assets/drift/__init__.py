@@ -1,0 +1,1 @@
+"""Whether the world still looks as it did in training."""

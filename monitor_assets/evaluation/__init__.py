@@ -1,0 +1,1 @@
+"""What the models reach on held-out time."""

@@ -1,0 +1,1 @@
+"""Windows, features and labels of history."""

@@ -1,0 +1,82 @@
+"""Features of every limited signal over history, in the feature store."""
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from feature_repo import store as feature_store
+from forewarn.features.batch import features_at
+from forewarn.features.context import context_of
+from forewarn.features.definitions import FEATURE_COUNT, FEATURE_NAMES, FEATURE_VERSION, INDEX
+from forewarn.risk.engine import ENOUGH_STEPS
+from monitor_assets.features.signal_windows import signal_windows
+from monitor_assets.history import SignalWindows
+from monitor_assets.markdown import table
+from monitor_assets.scope import TrainingScope
+
+STRIDE = 5  # cells between two rows of a series: neighbours are nearly the same row
+MOST_ROWS = 200_000
+
+
+@dg.asset(deps=[signal_windows], group_name="features", kinds={"feast", "parquet"}, owners=["team:forewarn"])
+def signal_features(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
+    """Features of each limited signal every few steps, by the definition that the predictor uses.
+
+    Written to the feature store's history, registered there, and the newest row of each series pushed online.
+    """
+    history = scope.history()
+    windows = history.read_windows()
+    if not len(windows.limited):
+        raise dg.Failure("no series has a limit: send limits as signals, such as process.memory.usage.limit")
+    rows = feature_rows(windows)
+    path = feature_store.write_history(scope.home, scope.namespace, rows)
+    store = feature_store.apply(scope.home)
+    pushed = feature_store.push_newest(store, _last_rows(rows, windows))
+    context.log.info("%d rows of %d features, %d series pushed online", rows.num_rows, FEATURE_COUNT, pushed)
+    missing = [(name, _nan_share(rows, name)) for name in FEATURE_NAMES]
+    return dg.MaterializeResult(
+        metadata={
+            "rows": rows.num_rows,
+            "features": FEATURE_COUNT,
+            "feature_version": FEATURE_VERSION,
+            "series pushed online": pushed,
+            "missing": table(["feature", "missing share"], [row for row in missing if row[1] > 0]),
+            "file": dg.MetadataValue.path(str(path)),
+        }
+    )
+
+
+def feature_rows(windows: SignalWindows) -> pa.Table:
+    """Rows for the feature store: where a limit and a value are known, once there is enough history."""
+    limited = windows.limited
+    cells = windows.cells.shape[1]
+    stride = max(STRIDE, -(-len(limited) * cells // MOST_ROWS))
+    at = np.arange(ENOUGH_STEPS, cells, stride, dtype=np.int64)
+    features = limited_features(windows, at)
+    known = np.isfinite(features[:, :, INDEX["ratio"]]) & (windows.limits[limited][:, at - 1] > 0)
+    row, column = np.nonzero(known)
+    ids = pa.array([windows.series[i].id for i in limited]).take(pa.array(row)).to_pylist()
+    return feature_store.features_table(ids, windows.microseconds(at[column]), features[row, column])
+
+
+def limited_features(windows: SignalWindows, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Features [limited, M, F] at cells `at`; only the series that they are made of are computed."""
+    context = context_of(windows.series)
+    limited = windows.limited
+    roles = np.concatenate([context.load[limited], context.errors[limited], context.latency[limited]])
+    needed = np.unique(np.concatenate([limited, roles[roles >= 0]]))
+    part = [windows.series[i] for i in needed]
+    features = features_at(windows.cells[needed], windows.limits[needed], at, context_of(part))
+    return features[np.searchsorted(needed, limited)]
+
+
+def _last_rows(rows: pa.Table, windows: SignalWindows) -> pa.Table:
+    """Rows of the last hour's cells: enough to find the newest of each series that is alive."""
+    last = int(windows.microseconds(np.array([windows.cells.shape[1] - 60]))[0])
+    times = rows.column("event_timestamp").to_numpy().astype("datetime64[us]").astype(np.int64)
+    return rows.filter(pa.array(times >= last))
+
+
+def _nan_share(rows: pa.Table, name: str) -> float:
+    return float(np.isnan(rows.column(name).to_numpy()).mean())

@@ -1,0 +1,1 @@
+"""History from the archive of metrics."""

@@ -1,0 +1,20 @@
+"""Jobs over the assets."""
+
+import dagster as dg
+
+from monitor_assets.drift.drift_report import drift_report
+
+train = dg.define_asset_job(
+    name="train",
+    selection=dg.AssetSelection.all(),
+    executor_def=dg.in_process_executor,  # a process for each step would import the libraries a dozen times
+    description="From the archive of a namespace to a promoted model: history, features, models, backtest, registry.",
+    tags={"forewarn/purpose": "train"},
+)
+
+drift = dg.define_asset_job(
+    name="drift",
+    selection=dg.AssetSelection.assets(drift_report).upstream(),
+    executor_def=dg.in_process_executor,
+    description="Brings history up to date and compares the newest day with the training interval.",
+)

@@ -1,0 +1,1 @@
+"""Candidates, and which of them serves."""

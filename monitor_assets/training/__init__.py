@@ -1,0 +1,1 @@
+"""The training set and the models that learn from it."""

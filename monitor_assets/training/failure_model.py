@@ -1,0 +1,78 @@
+"""The model of whether and when a signal reaches its limit."""
+
+import json
+import time
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from forewarn.evaluation.split import Part
+from forewarn.evaluation.training import FailureModel, Sample, learn_failures
+from monitor_assets.history import History
+from monitor_assets.markdown import table
+from monitor_assets.scope import TrainingScope
+from monitor_assets.training.parts import matrix, stretch_of
+from monitor_assets.training.training_set import training_set
+
+NAME = "failure_model"
+
+
+@dg.asset(deps=[training_set], group_name="training", kinds={"lightgbm"}, owners=["team:forewarn"])
+def failure_model(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
+    """A discrete-time hazard (whether) and quantile regression (when), by LightGBM, calibrated on later data.
+
+    The probability from which on a risk is told is chosen on the calibration interval. The test interval is not read.
+    """
+    history = scope.history()
+    windows = history.read_windows()
+    rows = history.read_table("training_set")
+    calibration = stretch_of(history, windows, Part(*history.read_json("split")["calibration"]))
+    began = time.perf_counter()
+    try:
+        model = learn_failures(_sample(rows, "train"), _sample(rows, "calibration"), calibration)
+    except ValueError as error:
+        raise dg.Failure(f"{error}. Until there is more history the first-day trend goes on serving.") from error
+    seconds = time.perf_counter() - began
+    save(history, model)
+    context.log.info("learned in %.1f s, threshold %.2f", seconds, model.threshold)
+    gain = model.hazard.booster.feature_importance("gain")
+    names = model.hazard.booster.feature_name()
+    order = np.argsort(-gain)[:12]
+    return dg.MaterializeResult(
+        metadata={
+            "rows": rows.num_rows,
+            "seconds": round(seconds, 2),
+            "threshold": model.threshold,
+            "trees": model.hazard.booster.num_trees(),
+            "calibration": table(
+                ["horizon (steps)", "slope", "intercept"],
+                zip(model.hazard.horizons, model.hazard.slope, model.hazard.intercept, strict=True),
+            ),
+            "learned from most": table(["feature", "share of gain"], [(names[i], gain[i] / gain.sum()) for i in order]),
+        }
+    )
+
+
+def save(history: History, model: FailureModel) -> None:
+    """Keep a model until it is put into a bundle."""
+    folder = history.model_folder(NAME, fresh=True)
+    model.hazard.save(folder / "hazard")
+    model.time.save(folder / "time")
+    (folder / "threshold.json").write_text(json.dumps(model.threshold))
+
+
+def load(history: History) -> FailureModel:
+    """What `save` kept."""
+    from forewarn.classification.hazard import HazardModel
+    from forewarn.forecasting.time_to_failure import TimeToFailureModel
+
+    folder = history.model_folder(NAME)
+    threshold = json.loads((folder / "threshold.json").read_text())
+    return FailureModel(HazardModel.load(folder / "hazard"), TimeToFailureModel.load(folder / "time"), threshold)
+
+
+def _sample(rows: pa.Table, part: str) -> Sample:
+    own = rows.filter(pa.array(np.array(rows.column("part").to_pylist()) == part))
+    steps, observed, weight = (own.column(name).to_numpy() for name in ("steps", "observed", "weight"))
+    return Sample(matrix(own), steps, observed, weight)

@@ -1,0 +1,106 @@
+"""The rows that the failure model learns from: sampled labels, joined with features as they were known then."""
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from feature_repo import store as feature_store
+from forewarn.evaluation.split import balanced_sample, split_time
+from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
+from monitor_assets.features.incident_labels import incident_labels
+from monitor_assets.features.signal_features import limited_features, signal_features
+from monitor_assets.markdown import table
+from monitor_assets.scope import TrainingScope
+from monitor_assets.training.parts import labels_of_part, matrix
+
+MOST_ROWS = {"train": 24_000, "calibration": 6_000}
+SEED = 1
+
+
+@dg.asset(deps=[signal_features, incident_labels], group_name="training", kinds={"feast"}, owners=["team:forewarn"])
+def training_set(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
+    """A balanced sample of the training and calibration intervals, joined point in time through the feature store.
+
+    History is cut by time: the first 70 % to train on, the next 15 % to calibrate on, the last 15 % to test on, with
+    gaps between. Labels are those known at the end of each part. Weights undo the sampling.
+    """
+    history = scope.history()
+    windows = history.read_windows()
+    split = split_time(windows.cells.shape[1])
+    labels = history.read_table("incident_labels")
+    parts = {"train": split.train, "calibration": split.calibration}
+    entity_rows = pd.concat([_sampled(labels_of_part(labels, part), name) for name, part in parts.items()])
+    rows = feature_store.historical_features(feature_store.open_store(scope.home), entity_rows)
+    result = pa.Table.from_pandas(rows, preserve_index=False)
+    history.write_table("training_set", result)
+    history.write_json("split", {name: [part.first, part.stop] for name, part in {**parts, "test": split.test}.items()})
+    context.log.info("%d rows", result.num_rows)
+    intervals = {**parts, "test": split.test}
+    return dg.MaterializeResult(
+        metadata={
+            "rows": result.num_rows,
+            "parts": table(
+                ["part", "from", "to", "rows", "lead to a failure in a day"],
+                [
+                    (name, windows.time_of(p.first), windows.time_of(p.stop), *_counts(rows, name))
+                    for name, p in intervals.items()
+                ],
+            ),
+        }
+    )
+
+
+def _sampled(labels: pa.Table, part: str) -> pd.DataFrame:
+    """Entity rows of a part with labels and weights."""
+    if labels.num_rows == 0:
+        raise dg.Failure(f"the {part} interval holds no row with a known outcome: is the history long enough?")
+    near = labels.column("steps").to_numpy() <= HORIZON_STEPS[-1]
+    rows, weight = balanced_sample(near, MOST_ROWS[part], SEED)
+    frame = labels.take(pa.array(rows)).to_pandas()
+    return frame.assign(weight=weight, part=part)
+
+
+def _counts(rows: pd.DataFrame, part: str) -> tuple[int, int]:
+    own = rows[rows["part"] == part]
+    return len(own), int((own["steps"] <= HORIZON_STEPS[-1]).sum())
+
+
+@dg.asset_check(asset=training_set, blocking=True, description="Features do not change when the future is altered.")
+def training_set_sees_no_future(scope: TrainingScope) -> dg.AssetCheckResult:
+    """For sampled rows, history after the row's time is replaced by nonsense and the features are computed anew."""
+    history = scope.history()
+    windows = history.read_windows()
+    rows = history.read_table("training_set")
+    rng = np.random.default_rng(SEED)
+    times = rng.permutation(np.unique(rows.column("cell").to_numpy()))[:6]
+    worst, compared = 0.0, 0
+    limited = windows.limited
+    for at in np.sort(times):
+        blind = history.read_windows()
+        blind.cells[:, at:] = -1e6
+        blind.limits[:, at:] *= 1e-3  # what has no limit stays without
+        said = limited_features(blind, np.array([at]))[:, 0]
+        own = rows.filter(pa.array(rows.column("cell").to_numpy() == at))
+        expected = said[own.column("row").to_numpy()]
+        difference = np.abs(matrix(own) - expected) / (1 + np.abs(expected))
+        nan_differs = np.isnan(matrix(own)) != np.isnan(expected)
+        worst = max(worst, float(np.nanmax(difference, initial=0.0)), float(nan_differs.any()))
+        compared += own.num_rows * len(FEATURE_NAMES)
+    return dg.AssetCheckResult(
+        passed=worst < 1e-9 and compared > 0,
+        metadata={"values compared": compared, "largest relative difference": worst, "limited series": len(limited)},
+    )
+
+
+@dg.asset_check(asset=training_set, blocking=True, description="No label of a part knows of anything after that part.")
+def labels_end_with_their_part(scope: TrainingScope) -> dg.AssetCheckResult:
+    """A failure that a label tells of lies before the end of the label's part."""
+    history = scope.history()
+    rows, split = history.read_table("training_set"), history.read_json("split")
+    beyond = {}
+    for part in MOST_ROWS:
+        own = rows.filter(pa.array(np.array(rows.column("part").to_pylist()) == part))
+        end = own.column("cell").to_numpy() + np.nan_to_num(own.column("steps").to_numpy(), posinf=0.0)
+        beyond[part] = int((end > split[part][1]).sum())
+    return dg.AssetCheckResult(passed=not any(beyond.values()), metadata={"labels beyond": beyond})
