@@ -50,16 +50,18 @@ class Settings(BaseSettings):
     )
 
     smtp_host: str | None = Field(None, description="SMTP server for alerts; none: no e-mail.")
-    smtp_port: int = 25
-    smtp_user: str | None = None
-    smtp_password: SecretStr | None = None
-    smtp_starttls: bool = False
-    mail_from: str = "forewarn@localhost"
-    mail_to: str = "oncall@localhost"
+    smtp_port: int = Field(25, description="Port of the SMTP server.")
+    smtp_user: str | None = Field(None, description="User at the SMTP server; none: no login.")
+    smtp_password: SecretStr | None = Field(None, description="Password at the SMTP server.")
+    smtp_starttls: bool = Field(False, description="Encrypt the connection to the SMTP server.")
+    mail_from: str = Field("forewarn@localhost", description="Sender of alerts.")
+    mail_to: str = Field("oncall@localhost", description="Who gets alerts.")
     public_url: str = Field("http://127.0.0.1:5006", description="Where people reach the dashboard, for links.")
 
-    log_level: str = "INFO"
-    log_format: str = Field("console", pattern="^(console|json)$")
+    log_level: str = Field("INFO", description="Least severe level that is logged: DEBUG, INFO, WARNING, ERROR.")
+    log_format: str = Field(
+        "console", pattern="^(console|json)$", description="Logs for people or as JSON: console, json."
+    )
 
     def step_of(self, namespace: str) -> float:
         """Cell width in seconds for a namespace."""

@@ -81,8 +81,10 @@ class Child:
         self._process = await self._spawn(log)
         self.tell(pid=self._process.pid)
         await self._until_ready(log)
-        phase = "done" if isinstance(self.service.ready, Exits) else "ready"
-        self.tell(phase=phase, ready_seconds=round(time.monotonic() - began, 2), detail="")
+        once = isinstance(self.service.ready, Exits)
+        pid = None if once else self._process.pid
+        seconds = round(time.monotonic() - began, 2)
+        self.tell(phase="done" if once else "ready", pid=pid, ready_seconds=seconds, detail="")
         self.ready.set()
 
     async def _until_ready(self, log: LogSlice) -> None:

@@ -1,5 +1,7 @@
 """Writes Dagster's home: an instance on our PostgreSQL, and a workspace whose code servers the stack runs itself."""
 
+import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ def _location(workspace: Path, entry: dict[str, Any]) -> CodeLocation:
     return CodeLocation((told if isinstance(told, dict) else {}).get("location_name", module), module)
 
 
-def write_dagster_home(folder: Path, postgres_url: str, locations: dict[CodeLocation, int], host: str) -> Path:
+def write_dagster_home(folder: Path, locations: dict[CodeLocation, int], host: str) -> Path:
     """Write dagster.yaml and a workspace of gRPC servers (location → port); the workspace's path.
 
     One code server for each location instead of one for each of webserver, daemon and location: 200 to 400 MB less
@@ -65,3 +67,16 @@ def write_dagster_home(folder: Path, postgres_url: str, locations: dict[CodeLoca
     workspace = folder / "workspace.yaml"
     workspace.write_text(yaml.safe_dump({"load_from": servers}, sort_keys=False))
     return workspace
+
+
+def main() -> None:
+    """Write $DAGSTER_HOME for a code server that runs elsewhere, in a container of its own."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--code", metavar="HOST:PORT", required=True)
+    host, _, port = parser.parse_args().code.rpartition(":")
+    location = CodeLocation("monitor_assets.definitions", "monitor_assets.definitions")
+    write_dagster_home(Path(os.environ["DAGSTER_HOME"]), {location: int(port)}, host)
+
+
+if __name__ == "__main__":
+    main()

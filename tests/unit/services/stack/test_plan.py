@@ -135,19 +135,19 @@ def test_dagster_gets_our_postgresql_and_one_code_server_for_each_location(tmp_p
         CodeLocation("monitor_assets.definitions", "monitor_assets.definitions"),
         CodeLocation("sensors", "sensors.definitions"),
     )
-    written = write_dagster_home(tmp_path / "dagster", "postgresql://x", {first: 4266, second: 4267}, "127.0.0.1")
+    written = write_dagster_home(tmp_path / "dagster", {first: 4266, second: 4267}, "127.0.0.1")
     servers = [entry["grpc_server"] for entry in yaml.safe_load(written.read_text())["load_from"]]
     assert [(s["location_name"], s["port"]) for s in servers] == [(first.name, 4266), ("sensors", 4267)]
     instance = yaml.safe_load((tmp_path / "dagster" / "dagster.yaml").read_text())
     assert instance["telemetry"] == {"enabled": False}
     assert instance["concurrency"]["runs"]["max_concurrent_runs"] == 1
-    assert "postgresql://x" not in (tmp_path / "dagster" / "dagster.yaml").read_text()  # a password stays out of it
+    assert instance["storage"]["postgres"]["postgres_url"] == {"env": "DAGSTER_POSTGRES_URL"}  # no password in a file
 
 
 def test_dagster_reads_the_instance_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dagster._core.instance.config import dagster_instance_config
 
-    write_dagster_home(tmp_path, "postgresql://x", {}, "127.0.0.1")
+    write_dagster_home(tmp_path, {}, "127.0.0.1")
     config, _ = dagster_instance_config(str(tmp_path))
     assert config["run_monitoring"]["enabled"]
 

@@ -1,0 +1,92 @@
+# Forewarn: `make demo` shows it, `make test` proves it. `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+# the first of these that is Python 3.11; `make PYTHON=/path/to/python3.11 …` chooses another
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $$p && break; done)
+BIN := .venv/bin
+ARGS ?=
+PYTEST_ARGS ?=
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+ifneq ($(wildcard ../shared/data),)
+export FOREWARN_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: help install demo up test check format lock env-example screenshots bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 24
+
+install: ## Install the locked environment into .venv (skipped when nothing changed)
+	@if cmp -s requirements.lock .venv/.installed.lock && cmp -s pyproject.toml .venv/.installed.toml; then exit 0; fi
+	if [ -z "$(PYTHON)" ]; then
+		echo "Forewarn needs Python 3.11; found: $$(python3 --version 2>&1 || echo none)." >&2
+		echo "Install it (pyenv install 3.11, apt-get install python3.11-venv, uv python install 3.11)," >&2
+		echo "then: make install PYTHON=/path/to/python3.11" >&2
+		exit 1
+	fi
+	if ! [ -x $(BIN)/python ]; then
+		echo "[1/4] a virtual environment in .venv, with $$($(PYTHON) --version)"
+		if ! $(PYTHON) -m venv .venv; then
+			rm -rf .venv
+			echo "$(PYTHON) cannot make virtual environments (Debian: apt-get install python3.11-venv)." >&2
+			exit 1
+		fi
+	fi
+	echo "[2/4] uv, which installs the rest"
+	[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	echo "[3/4] $$(grep -cE '^[a-zA-Z0-9]' requirements.lock) packages of requirements.lock (the large ones: torch, pyarrow, llvmlite)"
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps -r requirements.lock
+	echo "[4/4] forewarn itself"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	cp requirements.lock .venv/.installed.lock
+	cp pyproject.toml .venv/.installed.toml
+	echo "Installed. Next: make demo"
+
+demo: install ## Show the whole of it: start, feed, train, predict, resolve (ARGS=--once ends by itself)
+	@$(BIN)/forewarn demo $(ARGS)
+
+up: install ## Start the embedded stack (ARGS=--detach leaves it running)
+	@$(BIN)/forewarn up $(ARGS)
+
+test: install check ## Check and run all tests (PYTEST_ARGS='-k gateway' runs some)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: install ## Lint, format, types, layers
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Format the code and mend what can be mended
+	@$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: install ## Resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev \
+		--override requirements.overrides pyproject.toml -o requirements.lock
+
+env-example: install ## Write .env.example from the settings
+	@$(BIN)/python -m forewarn.config.example > .env.example
+
+screenshots: install ## Take the pictures of the README from a real dashboard (needs Chromium)
+	@$(BIN)/python -m panel_app.screenshots $(ARGS)
+
+bench: install ## Run every benchmark; results in benchmarks/results
+	@for file in benchmarks/*.py; do
+		name=$$(basename $$file .py)
+		if [ $$name = __init__ ]; then continue; fi
+		echo "== $$name"
+		$(BIN)/python -m benchmarks.$$name $(ARGS)
+	done
+
+bench-%: install ## Run one benchmark: benchmarks/NAME.py
+	@$(BIN)/python -m benchmarks.$* $(ARGS)
+
+clean: ## Remove caches and local state, not .venv (stop the stack first)
+	@if [ -x $(BIN)/forewarn ] && [ -e .forewarn/stack.json ]; then $(BIN)/forewarn down || true; fi
+	rm -rf .forewarn .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis lightning_logs build dist
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
