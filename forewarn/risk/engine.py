@@ -29,6 +29,7 @@ from forewarn.telemetry.samples import SampleBatch, Series
 F64 = NDArray[np.float64]
 
 ENOUGH_STEPS = 60  # history below which nothing is predicted
+BULK_STEPS = 30  # a message that spans more comes from an import, not from a stream
 _MUCH_MISSING = 0.5  # share of the last 60 steps
 _COMPANION_CELLS = 180  # how far back signals are compared, in steps
 
@@ -45,6 +46,7 @@ class RiskEngine:
         self.windows = WindowStore(step_seconds)
         self.step_seconds = step_seconds
         self.scored_cell = -1
+        self.bulk = False  # the newest batch was history
         self.neighbours: dict[str, set[str]] = {}  # of the service graph, both directions
         self.peers: list[RiskEngine] = [self]  # engines that hold the rest of the namespace
         self._hold = ceil(lateness_seconds / step_seconds)
@@ -56,11 +58,15 @@ class RiskEngine:
         self._known: dict[tuple[str, str], tuple[Episode, bool]] = {}  # restored, by entity and signal
 
     def ingest(self, batch: SampleBatch) -> None:
-        """Take samples of this namespace."""
+        """Take samples of this namespace. A batch that spans more than BULK_STEPS is history: it fills the windows,
+        and nothing is scored until batches of the present come."""
         self.windows.put(batch)
+        self.bulk = len(batch) > 0 and int(np.ptp(batch.times)) > BULK_STEPS * self.windows.step_ns
 
     def due(self) -> int | None:
-        """The cell up to which can be scored now, None where nothing new is complete."""
+        """The cell up to which can be scored now, None where nothing new is complete or history is being filled in."""
+        if any(peer.bulk for peer in self.peers):
+            return None
         newest = max(peer.windows.newest_ns for peer in self.peers)  # one event clock for the namespace
         end = newest // self.windows.step_ns - self._hold + 1
         if newest < 0 or end < self.scored_cell + self._score_every:
