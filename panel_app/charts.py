@@ -85,6 +85,7 @@ def plain_figure(palette: Palette, height: int, times: bool = False, **options: 
     fig.ygrid.grid_line_color = palette.line
     if times:
         fig.xaxis.formatter = CustomJSTickFormatter(code=_TICK)
+        fig.xaxis.ticker.desired_num_ticks = 5
     return fig
 
 

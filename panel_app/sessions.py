@@ -85,6 +85,9 @@ class Session:
                 self._shown[name] = columns
                 source = self._sources[name]
                 source.data = {c: columns.get(c, []) for c in source.column_names}
+        for chart in self._charts.values():
+            if chart.sources:
+                chart.figure.visible = any(len(c) for s in chart.sources.values() for c in s.data.values())
 
     def _answer(self, action: str, fields: dict[str, str]) -> None:
         note = ": ".join(t for t in (fields.get("reason", "").strip(), fields.get("note", "").strip()) if t)

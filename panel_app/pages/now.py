@@ -36,4 +36,4 @@ def frame(view: NowView) -> Frame:
     return Frame({name: render(f"now_{name}.html", **variables) for name in SECTIONS})
 
 
-PAGE = Page("now", "/", "Now", SECTIONS, produce, every=1.0)
+PAGE = Page("now", "/", "Now", SECTIONS, produce, every=0.5)

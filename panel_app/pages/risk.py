@@ -257,5 +257,5 @@ def _moves_figure(palette: Palette, sources: dict[str, Any]) -> Any:
 
 
 PAGE = Page(
-    "risk", "/risk", "Risk", SECTIONS, produce, every=1.0, charts=build_charts, arguments=("incident", "episode")
+    "risk", "/risk", "Risk", SECTIONS, produce, every=0.5, charts=build_charts, arguments=("incident", "episode")
 )
