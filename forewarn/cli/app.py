@@ -13,6 +13,7 @@ _STACK, _DATA, _INSPECT = "Run the stack", "Feed it telemetry", "Look inside"
 
 class _Commands(LazyGroup):
     lazy = (
+        LazyCommand("demo", "forewarn.cli.demo.command", "demo", _STACK, "Show the whole of it in a few minutes."),
         LazyCommand("simulate", "forewarn.cli.simulate", "simulate", _DATA, "Make telemetry of a shop that fails."),
         LazyCommand("replay", "forewarn.cli.replay", "replay", _DATA, "Send a recording through the gateway."),
         LazyCommand("convert", "forewarn.cli.convert", "convert", _DATA, "Turn a data set into a recording."),
