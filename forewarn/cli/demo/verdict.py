@@ -1,0 +1,71 @@
+"""Whether a demo showed what it promises: a failure told before it came, nobody paged in vain, a ledger that agrees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from forewarn.cli.demo.facts import Failed, Told
+from forewarn.incidents.records import Incident
+
+CLOSE = timedelta(minutes=2)  # two samples: a failure is seen when its first sample has come
+
+
+@dataclass(frozen=True, slots=True)
+class TrueFailure:
+    """A failure that the simulation knows of."""
+
+    entity: str
+    signal: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise: whether it was kept, and the sentence that says how."""
+
+    kept: bool
+    text: str
+
+
+def checks(
+    truth: Sequence[TrueFailure], told: Sequence[Told], failed: Sequence[Failed], paged: Sequence[Incident]
+) -> list[Check]:
+    """Hold what was told against the truth; an empty `truth` (nothing was made to fail) asks for silence."""
+    return [_predicted(truth, told), _healthy_left_alone(truth, paged), _ledger_agrees(truth, told, failed)]
+
+
+def _predicted(truth: Sequence[TrueFailure], told: Sequence[Told]) -> Check:
+    failing = {(t.entity, t.signal) for t in truth}
+    hits = [t for t in told if t.outcome == "hit" and (t.entity, t.signal) in failing]
+    if not truth:
+        return Check(True, "nothing was made to fail")
+    if not hits:
+        return Check(False, "no failure was predicted before it came")
+    best = max(hits, key=lambda t: t.lead or 0)
+    return Check(True, f"{best.signal} of {best.entity} was predicted {(best.lead or 0) / 60:.0f} min before it failed")
+
+
+def _healthy_left_alone(truth: Sequence[TrueFailure], paged: Sequence[Incident]) -> Check:
+    failing = {t.entity for t in truth}
+    vain = [i for i in paged if i.entity not in failing and i.failed_at is None]
+    if vain:
+        return Check(False, f"paged in vain: {', '.join(sorted({i.entity for i in vain}))}")
+    return Check(True, f"no healthy entity was paged ({len(paged)} incidents were told)")
+
+
+def _ledger_agrees(truth: Sequence[TrueFailure], told: Sequence[Told], failed: Sequence[Failed]) -> Check:
+    """Each hit names a true failure at its true time, and each failure that was seen is a true one."""
+    when: dict[tuple[str, str], list[datetime]] = {}
+    for t in truth:
+        when.setdefault((t.entity, t.signal), []).append(t.at)
+    claims = [(f.entity, f.signal, f.failed_at) for f in failed]
+    claims += [(t.entity, t.signal, t.failed_at) for t in told if t.outcome == "hit" and t.failed_at]
+    wrong = [c for c in claims if not any(abs(c[2] - at) <= CLOSE or at <= c[2] for at in when.get((c[0], c[1]), []))]
+    missing = [t for t in truth if not any(f.entity == t.entity and f.signal == t.signal for f in failed)]
+    if wrong:
+        return Check(
+            False, f"the ledger has failures that did not happen: {sorted({c[0] + ' ' + c[1] for c in wrong})}"
+        )
+    if missing:
+        return Check(False, f"the ledger lacks failures: {sorted({m.entity + ' ' + m.signal for m in missing})}")
+    return Check(True, f"the ledger agrees with what happened ({len(failed)} failures seen, all of them true)")
