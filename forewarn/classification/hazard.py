@@ -22,9 +22,9 @@ _BY_HEART = frozenset(
     + [f"{statistic}_{window}" for statistic in ("mean", "std", "min", "max") for window in ("6h", "24h")]
 )
 # More of these never means less risk, whatever few failures seem to say, and the other way round.
-_RAISING = ("ratio", "slope_", "robust_slope_", "change_", "rising_", "new_high", "ewma_gap", "error_ratio", "latency_")
+_RAISING = ("ratio", "slope_", "robust_slope_", "residual_slope_", "projected_", "season_", "change_", "rising_", "new_high", "ewma_gap", "error_ratio", "latency_")
 _RAISING_LEVELS = frozenset(f"{statistic}_{window}" for statistic in ("mean", "min", "max") for window in ("5m", "1h"))
-_LOWERING = ("distance", "log_steps_to_limit")
+_LOWERING = ("distance", "log_steps_")
 _PARAMETERS: dict[str, Any] = {
     "objective": "binary",
     "learning_rate": 0.08,
@@ -69,7 +69,7 @@ class HazardModel:
         rounds: int = 120,
         feature_names: tuple[str, ...] = FEATURE_NAMES,
         horizons: tuple[int, ...] = HORIZON_STEPS,
-        threads: int = 2,
+        threads: int = 1,
     ) -> "HazardModel":
         """Learn from `X` [n, F] (NaN = missing), time to failure [n] (inf = none seen) and time watched [n], in steps.
 

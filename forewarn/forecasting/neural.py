@@ -43,7 +43,7 @@ class NeuralForecaster:
         *,
         lags: int = 96,
         steps: int = 24,
-        epochs: int = 25,
+        epochs: int = 30,
         seed: int = 0,
     ) -> "NeuralForecaster":
         """Learn from `values` [S, C] (NaN = missing), cells of `step_seconds` from `start_ns` on.
@@ -68,11 +68,11 @@ class NeuralForecaster:
                 n_forecasts=steps,
                 quantiles=[QUANTILES[0], QUANTILES[2]],
                 growth="off",  # a trend fitted to two weeks runs away; lags carry the level
-                daily_seasonality=4 if days >= 2 else False,
-                weekly_seasonality=2 if days >= 10 else False,
+                daily_seasonality=6 if days >= 2 else False,
+                weekly_seasonality=3 if days >= 28 else False,  # a week seen once or twice is no season
                 yearly_seasonality=False,
                 normalize="off",
-                learning_rate=0.005,
+                learning_rate=0.05,
                 epochs=epochs,
                 batch_size=256,
                 collect_metrics=False,
