@@ -79,6 +79,15 @@ class Cells:
         """Windows without samples, of the given capacities."""
         return cls(*(np.full((series, c), np.nan, np.float32) for c in (fine, medium, coarse)))
 
+    @classmethod
+    def untouched(cls, series: int, fine: int, medium: int, coarse: int) -> "Cells":
+        """Windows whose memory is not used yet: `clear` each row before its first sample."""
+        return cls(*(np.empty((series, c), np.float32) for c in (fine, medium, coarse)))
+
+    def clear(self, row: int) -> None:
+        """Make a row one without samples."""
+        self.fine[row], self.medium[row], self.coarse[row] = np.nan, np.nan, np.nan
+
     def put(
         self, rows: NDArray[np.int32], times: I64, values: NDArray[np.float64], kinds: NDArray[np.int8], step_ns: int
     ) -> None:

@@ -23,6 +23,7 @@ from forewarn.telemetry.samples import SampleBatch, Series
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
+_ROWS_KEPT = 2_000_000  # rows of remembered sets of series in all
 _FINE, _MEDIUM, _COARSE = FINE_CELLS + OPEN_CELLS + 24, MEDIUM_CELLS + 24, COARSE_CELLS + 48
 
 
@@ -49,9 +50,11 @@ class WindowStore:
         self.series: list[Series] = []
         self.newest_ns = -1  # newest event time seen
         self._row_of: dict[Series, int] = {}
+        self._rows_of: dict[int, tuple[tuple[Series, ...], NDArray[np.int32]]] = {}  # by id of the tuple, held here
+        self._rows_kept = 0
         self._cells = Cells.empty(0, _FINE, _MEDIUM, _COARSE)
         self._kinds = np.zeros(0, np.int8)
-        self._limit_row: dict[int, int] = {}
+        self._limited, self._limit_row = np.empty(0, np.int64), np.empty(0, np.int64)
         self._context: Context = context_of([])
         self._linked = 0  # series whose limits and roles are known
 
@@ -65,9 +68,22 @@ class WindowStore:
         """Take a batch; samples of a series must come in time order, late ones within OPEN_CELLS cells."""
         if not len(batch):
             return
-        rows = np.array([self._row(s) for s in batch.series], np.int32)
+        rows = self._rows(batch.series)
         self._cells.put(rows[batch.index], batch.times, batch.values, self._kinds, self.step_ns)
         self.newest_ns = max(self.newest_ns, int(batch.times.max()))
+
+    def _rows(self, series: tuple[Series, ...]) -> NDArray[np.int32]:
+        """Rows of the series. The decoder gives the same tuple for the same series: it is looked up by identity."""
+        known = self._rows_of.get(id(series))
+        if known is not None:
+            return known[1]
+        rows = np.array([self._row(s) for s in series], np.int32)
+        if self._rows_kept > _ROWS_KEPT:
+            self._rows_of.clear()
+            self._rows_kept = 0
+        self._rows_of[id(series)] = series, rows
+        self._rows_kept += len(rows)
+        return rows
 
     def _row(self, series: Series) -> int:
         row = self._row_of.get(series)
@@ -76,11 +92,12 @@ class WindowStore:
             self.series.append(series)
             if row >= len(self._kinds):
                 self._grow(max(64, 2 * row))
+            self._cells.clear(row)
             self._kinds[row] = series.kind
         return row
 
     def _grow(self, capacity: int) -> None:
-        old, new = self._cells, Cells.empty(capacity, _FINE, _MEDIUM, _COARSE)
+        old, new = self._cells, Cells.untouched(capacity, _FINE, _MEDIUM, _COARSE)
         for name, array in vars(old).items():
             if name == "tallies":
                 new.tallies = array
@@ -91,7 +108,9 @@ class WindowStore:
 
     def _link(self) -> None:
         if self._linked != len(self.series):
-            self._limit_row = limit_pairs(self.series)
+            pairs = limit_pairs(self.series)
+            self._limited = np.fromiter(pairs, np.int64, len(pairs))
+            self._limit_row = np.fromiter(pairs.values(), np.int64, len(pairs))
             self._context = context_of(self.series)
             self._linked = len(self.series)
 
@@ -107,8 +126,8 @@ class WindowStore:
         """Features of all limited series at the start of cell `end`, of the cells before it; closes those cells."""
         self._link()
         self.close_cells(end)
-        rows = np.array([r for r in self._limit_row if self._cells.first[r] < end], np.int64)
-        limits = self._cells.last_value[[self._limit_row[int(r)] for r in rows]] if len(rows) else np.empty(0)
+        begun = self._cells.first[self._limited] < end
+        rows, limits = self._limited[begun], self._cells.last_value[self._limit_row[begun]]
         features = self._features(rows, end, limits)
         context = self._context
         self._add_roles(features, rows, end, context)
@@ -155,5 +174,5 @@ class WindowStore:
         return np.where(inside, cells, np.nan).astype(np.float32)
 
     def nbytes(self) -> int:
-        """Memory of the windows."""
-        return sum(a.nbytes for a in vars(self._cells).values())
+        """Memory of the windows in use; room for rows to come takes none before they are used."""
+        return sum(a.nbytes // max(len(a), 1) * len(self.series) for a in vars(self._cells).values())

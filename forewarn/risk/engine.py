@@ -32,6 +32,13 @@ ENOUGH_STEPS = 60  # history below which nothing is predicted
 BULK_STEPS = 30  # a message that spans more comes from an import, not from a stream
 _MUCH_MISSING = 0.5  # share of the last 60 steps
 _COMPANION_CELLS = 180  # how far back signals are compared, in steps
+_REASONS = (
+    "",
+    "no data in the last five steps",
+    "too little history: {enough} steps of {step:g} s are needed",
+    "more than half of the last 60 steps are missing",
+    "the limit is not a positive number",
+)
 
 
 class RiskEngine:
@@ -53,7 +60,8 @@ class RiskEngine:
         self._score_every = score_every
         self._episodes: dict[Series, Episode] = {}
         self._failing: dict[Series, int] = {}  # cell in which the signal was last at its limit
-        self._silent: dict[Series, str] = {}
+        self._silent = np.zeros(0, np.int8)  # by row, number of the reason in _REASONS
+        self._active = np.zeros(0, np.bool_)  # by row, whether it has an episode, is failing or may be restored
         self._identity: dict[tuple[str, str], str] = {}  # episode, by entity and signal
         self._known: dict[tuple[str, str], tuple[Episode, bool]] = {}  # restored, by entity and signal
 
@@ -86,40 +94,62 @@ class RiskEngine:
             self._identity[key] = risk.episode
         for key in failing - set(episodes):
             self._known[key] = (Episode(), True)
+        self._active[:] = True
 
     def assess(self, end: int, scorer: Scorer) -> tuple[list[Risk], list[Observation], Snapshot, Scores]:
         """Score everything at the start of cell `end`; what is to be told, and the scores for whoever keeps them."""
         seen = self.windows.snapshot(end)
         scores = score(scorer, seen.features)
+        self._make_room()
         observations = self._failures(seen, end)
+        reasons, probability = self._reasons(seen), scores.probability
+        quiet = (reasons == self._silent[seen.rows]) & (probability < scorer.threshold) & ~self._active[seen.rows]
         risks = []
-        for i, row in enumerate(seen.rows):
-            series = self.windows.series[int(row)]
-            reason = self._silence(seen, i)
-            if reason != self._silent.get(series, ""):
-                self._silent[series] = reason
+        for i in np.flatnonzero(~quiet).tolist():
+            row = int(seen.rows[i])
+            series = self.windows.series[row]
+            if reasons[i] != self._silent[row]:
+                self._silent[row] = reasons[i]
+                reason = _REASONS[reasons[i]].format(enough=ENOUGH_STEPS, step=self.step_seconds)
                 observations.append(Abstained(series.entity, series.name, reason, self._time(end)))
-            if not reason and series not in self._failing:
+            if not reasons[i] and series not in self._failing:
                 risk = self._tell(series, seen, scores, i, end, scorer)
                 if risk is not None:
                     risks.append(risk)
+                self._active[row] = self._has_state(series)
         self.scored_cell = end
         return risks, observations, seen, scores
 
     def _time(self, cell: int) -> datetime:
         return datetime.fromtimestamp(cell * self.step_seconds, UTC)
 
-    def _silence(self, seen: Snapshot, i: int) -> str:
-        """Why nothing is predicted for a row; '' where there is no reason."""
-        if np.isnan(seen.values[i]):
-            return "no data in the last five steps"
-        if seen.ages[i] < ENOUGH_STEPS:
-            return f"too little history: {ENOUGH_STEPS} steps of {self.step_seconds:g} s are needed"
-        if seen.features[i, INDEX["missing_1h"]] > _MUCH_MISSING:
-            return "more than half of the last 60 steps are missing"
-        if not seen.limits[i] > 0:
-            return "the limit is not a positive number"
-        return ""
+    def _make_room(self) -> None:
+        """Extend what is kept by row to the series that are new."""
+        known, count = len(self._active), len(self.windows.series)
+        if known == count:
+            return
+        new = self.windows.series[known:]
+        restored = [bool(self._known) and (s.entity, s.name) in self._known for s in new]
+        self._silent = np.concatenate([self._silent, np.zeros(len(new), np.int8)])
+        self._active = np.concatenate([self._active, np.array(restored, np.bool_)])
+
+    def _has_state(self, series: Series) -> bool:
+        episode = self._episodes.get(series)
+        if episode is not None and not episode.open and not episode.above:
+            del self._episodes[series]  # as good as none
+            episode = None
+        return episode is not None or series in self._failing
+
+    def _reasons(self, seen: Snapshot) -> NDArray[np.int8]:
+        """Why nothing is predicted for each row, as numbers of _REASONS; 0 where there is no reason."""
+        with np.errstate(invalid="ignore"):
+            conditions = [
+                np.isnan(seen.values),
+                seen.ages < ENOUGH_STEPS,
+                seen.features[:, INDEX["missing_1h"]] > _MUCH_MISSING,
+                ~(seen.limits > 0),
+            ]
+        return np.select(conditions, [1, 2, 3, 4], 0).astype(np.int8)
 
     def _failures(self, seen: Snapshot, end: int) -> list[Observation]:
         """Signals that reached their limit, or came back below it, since the last assessment."""
@@ -143,6 +173,7 @@ class RiskEngine:
                 )  # fmt: skip
                 self._episodes[series] = Episode()
             self._failing[series] = last
+            self._active[seen.rows[i]] = True
         for series, last in list(self._failing.items()):
             if end - last > RECOVERY_STEPS:
                 del self._failing[series]
@@ -160,7 +191,7 @@ class RiskEngine:
 
     def _tell(self, series: Series, seen: Snapshot, scores: Scores, i: int, end: int, scorer: Scorer) -> Risk | None:
         self._take_up(series)
-        probability, left = float(scores.probability[i]), float(scores.quantiles[i, 1])
+        probability, left = 1.0 - float(scores.survival[i, PAGING_HORIZON]), float(scores.quantiles[i, 1])
         before = self._episodes.get(series, Episode())
         after, state = step(before, end, probability, left, scorer.threshold)
         self._episodes[series] = after
@@ -192,7 +223,7 @@ class RiskEngine:
             mode=failure_mode(series.signal).mode,
             predicted_at=self._time(end),
             horizon_seconds=HORIZON_STEPS[PAGING_HORIZON] * self.step_seconds,
-            probability=float(scores.probability[i]),
+            probability=1.0 - float(scores.survival[i, PAGING_HORIZON]),
             time_to_failure=TimeToFailure(p10, p50, p90, float(scores.survival[i, -1])),
             value=subject.value,
             limit=subject.limit,

@@ -27,6 +27,7 @@ F64 = NDArray[np.float64]
 
 GROUP = "predictor"
 _POLL_SECONDS = 0.05  # messages that come within it are taken and scored together
+_SETS_OF_SERIES_KEPT = 100_000
 CATCHING_UP_MESSAGES = 200  # behind by more, windows are filled first and nothing is scored
 
 
@@ -61,6 +62,7 @@ class PredictionStream:
         self._scorer = scorer
         self._engines: dict[tuple[int, str], RiskEngine] = {}
         self._told = Told()
+        self._namespaces: dict[int, tuple[tuple[Series, ...], str | None]] = {}  # by id of the tuple, held here
         self._watermarks: dict[str, int] = {}
         self._producer = producer(settings.kafka_bootstrap)
         self._stop = threading.Event()
@@ -113,8 +115,20 @@ class PredictionStream:
             dead_letter(self._producer, message, str(error))
             return
         self.counters["samples_total"] += len(batch)
-        for namespace, part in _by_namespace(batch):
-            self._engine(message.partition(), namespace).ingest(part)
+        namespace = self._namespace(batch.series)
+        parts = _by_namespace(batch) if namespace is None else [(namespace, batch)]
+        for name, part in parts:
+            self._engine(message.partition(), name).ingest(part)
+
+    def _namespace(self, series: tuple[Series, ...]) -> str | None:
+        """The one namespace of the series, None where there are several or none; remembered for the same tuple."""
+        known = self._namespaces.get(id(series))
+        if known is None:
+            names = {namespace_of(s.entity) for s in series}
+            if len(self._namespaces) > _SETS_OF_SERIES_KEPT:
+                self._namespaces.clear()
+            known = self._namespaces[id(series)] = series, names.pop() if len(names) == 1 else None
+        return known[1]
 
     def _engine(self, partition: int, namespace: str) -> RiskEngine:
         engine = self._engines.get((partition, namespace))
