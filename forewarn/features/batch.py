@@ -43,10 +43,10 @@ def features_at(grid: F32, limits: F32, at: I64, context: Context | None = None)
         ages = np.maximum(ends - first[rows], 0)
         out = np.empty((len(rows), FEATURE_COUNT))
         medium, coarse = ends // MEDIUM_STEPS, ends // COARSE_STEPS
-        features_kernel(*windows, rows, ends, medium, coarse, known.astype(np.float64).ravel(), ages, out)
+        features_kernel(*windows, rows, ends, medium, coarse, known.ravel(), ages, out)
         return out.reshape(len(series), len(at), FEATURE_COUNT)
 
-    features = compute(np.arange(len(grid)), limits[:, np.maximum(at - 1, 0)])
+    features = compute(np.arange(len(grid)), limits[:, np.maximum(at - 1, 0)].astype(np.float64))
     if context is not None:
         roles = ((context.load, np.nan), (context.errors, 1.0), (context.latency, np.nan))
         blocks = [_role(compute, role, limit, len(at)) for role, limit in roles]

@@ -7,7 +7,8 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-_LOCK = 7_305_512  # any number, the same in every process: only one makes a partition at a time
+from forewarn.stores.locks import Lock
+
 _DAY_NANOSECONDS = 86_400 * 10**9
 _PARTITIONED = "select relkind = 'p' from pg_class where oid = 'metric_samples'::regclass"
 _ATTACHED = "select 1 from pg_inherits where inhrelid = to_regclass(%s) and inhparent = 'metric_samples'::regclass"
@@ -29,7 +30,7 @@ class SamplePartitions:
             self._partitioned = bool((connection.execute(_PARTITIONED).fetchone() or (False,))[0])
         connection.commit()
         if self._partitioned:
-            connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+            connection.execute("select pg_advisory_xact_lock(%s)", (Lock.MAKE_PARTITION.value,))
             for day in sorted(missing):
                 _make(connection, day)
             connection.commit()

@@ -4,7 +4,7 @@ from importlib import resources
 
 import psycopg
 
-_LOCK = 7_305_511  # any number, the same in every process: only one creates tables at a time
+from forewarn.stores.locks import Lock
 
 
 def create_tables(postgres_url: str) -> None:
@@ -14,5 +14,5 @@ def create_tables(postgres_url: str) -> None:
     """
     statements = resources.files("forewarn.stores").joinpath("schema.sql").read_bytes()
     with psycopg.connect(postgres_url) as connection:
-        connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("select pg_advisory_xact_lock(%s)", (Lock.CREATE_TABLES.value,))
         connection.execute(statements)

@@ -22,6 +22,7 @@ from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback
 from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.ledger import PostgresLedger
+from forewarn.stores.locks import Lock
 from forewarn.stores.log import dead_letter, producer
 from forewarn.stores.offsets import Place, advance, read_offsets
 from forewarn.stores.outbox import PostgresOutbox
@@ -31,7 +32,6 @@ logger = structlog.get_logger(__name__)
 
 GROUP = "alerter"
 POLL_SECONDS = 0.1
-_LEAD = 7_305_512  # any number, the same in every alerter: who holds this lock is the active one
 _GRAPH_SECONDS = 5.0
 _FENCE_SECONDS = 10.0
 _FLUSH_SECONDS = 30.0
@@ -60,7 +60,7 @@ def leadership(postgres_url: str, stop: threading.Event) -> Iterator[psycopg.Con
     with psycopg.connect(url, autocommit=True) as connection:
         told = False
         while not stop.is_set():
-            row = connection.execute("select pg_try_advisory_lock(%s)", (_LEAD,)).fetchone()
+            row = connection.execute("select pg_try_advisory_lock(%s)", (Lock.LEAD_ALERTING.value,)).fetchone()
             if row is not None and row[0]:
                 yield connection
                 return

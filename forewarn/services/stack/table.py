@@ -94,6 +94,6 @@ def orchestration(ports: Mapping[str, int], locations: Sequence[tuple[str, str]]
 
 def dashboard(ports: Mapping[str, int]) -> Service:
     """The page that engineers look at."""
-    return Service("dashboard", "Dashboard (Panel)", (*_MODULE, "panel_app"), Http("/"), ports.get("dashboard"),
+    return Service("dashboard", "Dashboard (Panel)", (*_MODULE, "panel_app"), Http("/healthz"), ports.get("dashboard"),
                    "{public_url}", module="panel_app.__main__", depends_on=("prepare",),
                    start_timeout_seconds=120)  # fmt: skip

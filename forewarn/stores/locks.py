@@ -1,0 +1,11 @@
+"""Numbers of PostgreSQL's advisory locks: all in one place, so that no two purposes share one."""
+
+from enum import IntEnum
+
+
+class Lock(IntEnum):
+    """What only one process may do at a time."""
+
+    CREATE_TABLES = 7_305_511
+    MAKE_PARTITION = 7_305_512
+    LEAD_ALERTING = 7_305_513  # held by the active alerter as long as it lives
