@@ -169,8 +169,8 @@ def test_one_alerter_is_active_and_another_takes_over(stack: Stack, database: ps
         eventually(lambda: len(stack.inbox.mails) == 1)
         first.set()
         stack.send(failure(100))
-        eventually(lambda: len(stack.inbox.mails) == 2)
-    assert counted(database, "select count(*) from outbox where status = 'sent'") == 4
+        eventually(lambda: counted(database, "select count(*) from outbox where status = 'sent'") == 4)
+    assert len(stack.inbox.mails) == 2
     assert counted(database, "select sum(next_offset) from consumer_offsets") == 2
 
 
