@@ -117,7 +117,7 @@ def stack_on(broker: str, postgres_url: str, smtp_port: int, home: Path, **setti
     return Stack(Settings(**given), Inbox(smtp_port), producer(broker), environment)
 
 
-def eventually(check: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first true answer; AssertionError with the last one after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := check()):

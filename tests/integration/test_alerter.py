@@ -101,18 +101,18 @@ def test_what_cannot_be_read_or_stored_is_put_aside(stack: Stack, database: psyc
 def test_killed_again_and_again_each_state_is_told_once(stack: Stack, database: psycopg.Connection[Any]) -> None:
     with stack.process() as first:
         stack.send(risk(0))
-        eventually(lambda: len(stack.inbox.mails) == 1 and counted(database, _UNSENT) == 0, 20)
+        eventually(lambda: len(stack.inbox.mails) == 1 and counted(database, _UNSENT) == 0, 60)
         first.send_signal(signal.SIGKILL)
     stack.inbox.stop()  # the mail server is down: what is told now waits in the outbox
     stack.send(risk(30, revision=1, opened=0), failure(110), clock(111))
     with stack.process() as second:
-        eventually(lambda: counted(database, "select count(*) from outbox where last_error is not null") == 1, 20)
+        eventually(lambda: counted(database, "select count(*) from outbox where last_error is not null") == 1, 60)
         second.send_signal(signal.SIGKILL)
     stack.inbox.start()
     with stack.process():
-        eventually(lambda: len(stack.inbox.mails) == 2, 20)
+        eventually(lambda: len(stack.inbox.mails) == 2, 60)
         stack.send(recovery(130), clock(131))
-        eventually(lambda: len(stack.inbox.mails) == 3 and counted(database, _UNSENT) == 0, 20)
+        eventually(lambda: len(stack.inbox.mails) == 3 and counted(database, _UNSENT) == 0, 60)
     assert len({m["Message-ID"] for m in stack.inbox.mails}) == 3
     assert counted(database, "select count(*) from risks") == 2
     assert counted(database, "select count(*) from outcomes where outcome = 'hit'") == 2
