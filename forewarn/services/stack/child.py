@@ -122,7 +122,9 @@ class Child:
     async def _restart(self, reason: str, pause: float, wait_for_needs: WaitForNeeds) -> None:
         for attempt in itertools.count():
             self.tell(phase="restarting", pid=None, restarts=self.state.restarts + 1, detail=reason)
-            self.around.notice(f"{self.service.title} {reason}: restarting" + (f" in {pause:g} s" if pause else ""))
+            when = f" in {pause:g} s" if pause else ""
+            loss = f"; {self.service.loss}" if self.service.loss else ""
+            self.around.notice(f"{self.service.title} {reason}: restarting{when}{loss}")
             await asyncio.to_thread(self._end_descendants)
             await asyncio.sleep(pause)
             await wait_for_needs(self.service)
@@ -166,10 +168,12 @@ class Child:
 
     async def _too_large(self, limit: int) -> bool:
         assert self._process is not None
-        process = psutil.Process(self._process.pid)
-        while process.memory_info().rss < limit:
-            await asyncio.sleep(2)
-        return True
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._process.pid)
+            while process.memory_info().rss < limit:
+                await asyncio.sleep(2)
+            return True
+        return await self._ended()  # it is gone: its end is what counts
 
     def renew(self) -> None:
         """Start anew, for something that this service builds on has started anew."""

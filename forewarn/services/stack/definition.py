@@ -45,6 +45,7 @@ class Service:
 
     `group`: a second name that `--only` and `--without` understand. `module`: what must be importable, else the
     service is skipped. `restart_with`: services whose restart makes this one start anew. `address`: what people see.
+    `loss`: what its end costs, to be said when it happens.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Service:
     stop_timeout_seconds: float = 10.0
     advice: str = ""
     memory_limit_bytes: int | None = None
+    loss: str = ""
 
 
 def select(services: Iterable[Service], only: Iterable[str], without: Iterable[str]) -> list[Service]:

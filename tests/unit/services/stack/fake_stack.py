@@ -22,6 +22,7 @@ PARENT = NOTE + (
     "journal.write(f'grandchild {child.pid}\\n'); time.sleep(60)"
 )
 CRASHING = NOTE + "journal.write('start crashing\\n'); time.sleep(0.4); sys.exit(3)"
+HUNGRY = NOTE + "time.sleep(1); food=bytearray(b'x'*80_000_000); time.sleep(60)"
 BROKEN = "print('cannot read the flux capacitor'); raise SystemExit(4)"
 SILENT = "import time; print('thinking', flush=True); time.sleep(60)"
 
@@ -46,6 +47,7 @@ TABLE = {
         (service("parent", PARENT, stop_timeout_seconds=0.5), PARENT),
         (service("stubborn", STUBBORN, stop_timeout_seconds=0.5), STUBBORN),
         (service("crashing", CRASHING, Alive(0.1)), CRASHING),
+        (service("hungry", HUNGRY, memory_limit_bytes=60_000_000, loss="its food is gone"), HUNGRY),
         (service("broken", BROKEN), BROKEN),
         (service("silent", SILENT, start_timeout_seconds=1.0), SILENT),
     )

@@ -162,6 +162,21 @@ def test_a_crashing_child_is_started_again_and_counted(start: Start, tmp_path: P
     assert "Crashing ended with status 3: restarting in 1 s" in told
 
 
+def test_a_child_beyond_its_memory_starts_anew_and_what_is_lost_is_said(start: Start, tmp_path: Path) -> None:
+    start("hungry")
+    before = pids(ready(tmp_path))["hungry"]
+    until(lambda: pids(state_of(tmp_path)).get("hungry", before) != before)
+    assert not alive(before)
+    told = " ".join(state_of(tmp_path).notices)
+    assert "Hungry held more than 57 MiB: restarting in 0.5 s; its food is gone" in told
+
+
+def state_of(home: Path) -> StackState:
+    state = read_state(home)
+    assert state is not None
+    return state
+
+
 def test_who_builds_on_a_restarted_service_starts_anew_after_it(start: Start, tmp_path: Path) -> None:
     start("base", "step", "upper", "beside")
     before = pids(ready(tmp_path))
