@@ -32,6 +32,7 @@ class Inbox:
         self.mails: list[EmailMessage] = []
         self.times: dict[str, float] = {}
         self.refuse: str | None = None
+        self.on_mail: Callable[[], None] = lambda: None  # called before the sender is told that the mail was taken
         self.port = port
         self._server: Controller | None = None
 
@@ -42,6 +43,7 @@ class Inbox:
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
         self.times[mail["X-Forewarn-Incident"]] = time.time()
+        self.on_mail()
         return "250 OK"
 
     def start(self) -> None:

@@ -121,6 +121,20 @@ def test_killed_again_and_again_each_state_is_told_once(stack: Stack, database: 
 _UNSENT = "select count(*) from outbox where status = 'pending'"
 
 
+def test_killed_before_it_hears_that_a_mail_was_taken_it_repeats_that_mail_only(
+    stack: Stack, database: psycopg.Connection[Any]
+) -> None:
+    with stack.process() as first:
+        stack.inbox.on_mail = lambda: first.send_signal(signal.SIGKILL)
+        stack.send(risk(0))
+        eventually(lambda: first.poll() is not None, 60)
+    stack.inbox.on_mail = lambda: None
+    with stack.process():
+        eventually(lambda: counted(database, _UNSENT) == 0, 60)
+    one, again = stack.inbox.mails
+    assert one["Message-ID"] == again["Message-ID"] and one["Subject"] == again["Subject"]
+
+
 def test_a_mail_server_that_says_later_gets_it_later_and_no_means_no(
     stack: Stack, database: psycopg.Connection[Any]
 ) -> None:
