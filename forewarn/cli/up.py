@@ -15,20 +15,21 @@ from forewarn.cli.progress import StartDisplay, addresses
 from forewarn.config.running import StackState, read_state, running
 from forewarn.config.settings import Settings
 
-DETACHED_VARIABLE = "FOREWARN_DETACHED"
+_PARENT_VARIABLE = "FOREWARN_ENDS_WITH_PARENT"
 _DETACHED_START_SECONDS = 900.0
 
 
 def up(home: Path | None, detach: bool, only: str, without: str, assignments: Sequence[str]) -> None:
     """Start the stack in this process, or in the background; see the command's help."""
     console = Console(highlight=False)
+    _follow_parent()
     _apply(assignments, home)
     settings = Settings()
     found = running(settings.home)
     if found is not None:
         raise _runs_already(found)
     if detach:
-        _start_in_background(console, settings.home, only, without)
+        start_in_background(console, settings.home, only, without)
     else:
         run_here(console, settings, _names(only), _names(without))
 
@@ -69,6 +70,15 @@ def _show_last_words(console: Console, failed: object) -> None:
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
+def _follow_parent() -> None:
+    """Stop in order when the process that started us for itself ends."""
+    parent = os.environ.pop(_PARENT_VARIABLE, "")
+    if parent:
+        from forewarn.services.stack.launch import end_with_parent
+
+        end_with_parent(int(parent))
+
+
 def _names(text: str) -> list[str]:
     return [name for name in (part.strip() for part in text.split(",")) if name]
 
@@ -93,7 +103,13 @@ def _runs_already(state: StackState) -> CommandError:
     )
 
 
-def _start_in_background(console: Console, home: Path, only: str, without: str) -> None:
+def start_in_background(
+    console: Console, home: Path, only: str = "", without: str = "", ends_with_parent: bool = False
+) -> None:
+    """Start a stack in another process, show how it starts, and return when it is ready. Raises CommandError.
+
+    `ends_with_parent`: it stops in order when the thread that calls this ends, however it ends.
+    """
     (home / "logs").mkdir(parents=True, exist_ok=True)
     log = home / "logs" / "stack.log"
     options = [part for name, value in (("--only", only), ("--without", without)) if value for part in (name, value)]
@@ -102,7 +118,8 @@ def _start_in_background(console: Console, home: Path, only: str, without: str) 
         process = subprocess.Popen(
             [sys.executable, "-m", "forewarn.cli.app", "up", *options],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            env={**os.environ, "COLUMNS": "160", "NO_COLOR": "1"},
+            env={**os.environ, "FOREWARN_HOME": str(home.resolve()), "COLUMNS": "160", "NO_COLOR": "1"}
+            | ({_PARENT_VARIABLE: str(os.getpid())} if ends_with_parent else {}),
         )  # fmt: skip
     with StartDisplay(console, detached=True) as display:
         deadline = time.monotonic() + _DETACHED_START_SECONDS

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -114,6 +114,27 @@ def test_kill_9_leaves_nothing_and_the_next_start_finds_its_data(home: Path) -> 
     assert started.returncode == 0, started.stdout + started.stderr
     with psycopg.connect(client_settings(home).postgres_url.get_secret_value()) as connection:
         assert connection.execute("select count(*) from audit").fetchone() == (1,)
+
+
+def test_a_stack_for_one_process_ends_with_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from rich.console import Console; "
+        "from forewarn.cli.up import start_in_background; "
+        "start_in_background(Console(), Path(sys.argv[1]), only='mailbox', ends_with_parent=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.DEVNULL)
+    wait_until(lambda: (running(tmp_path) or None) is not None and state_of(tmp_path).phase == "ready")
+    parent.kill()
+    parent.wait(5)
+    wait_until(lambda: running(tmp_path) is None)
+    assert not (tmp_path / "stack.json").exists()  # it had the time to stop in order
+
+
+def wait_until(check: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_down_stops_all_in_order(home: Path) -> None:
