@@ -8,6 +8,9 @@ from benchmarks.report import show, write
 
 PARTS = {
     "rate": "samples a second from topic to risk",
+    "latency": "seconds from sample to risk",
+    "memory": "bytes a series",
+    "recovery": "seconds after a kill",
 }
 
 

@@ -43,6 +43,7 @@ class Fleet:
         """Values of one entity, float64 [50, T]: noise, limits, growing counters."""
         series = entity_series("x")
         values = rng.normal(50, 5, (len(series), len(times_ns)))
+        values[:LIMITED] = 50 + (values[:LIMITED] - 50) / 50
         values[LIMITED : 2 * LIMITED] = 100.0
         seconds = (times_ns - START_NS) / 1e9
         for i, one in enumerate(series):

@@ -49,6 +49,7 @@ class WindowStore:
         self.step_ns = int(step_seconds * 1e9)
         self.series: list[Series] = []
         self.newest_ns = -1  # newest event time seen
+        self.entity_rows: dict[str, list[int]] = {}  # rows of each entity's series
         self._row_of: dict[Series, int] = {}
         self._rows_of: dict[int, tuple[tuple[Series, ...], NDArray[np.int32]]] = {}  # by id of the tuple, held here
         self._rows_kept = 0
@@ -90,6 +91,7 @@ class WindowStore:
         if row is None:
             row = self._row_of[series] = len(self.series)
             self.series.append(series)
+            self.entity_rows.setdefault(series.entity, []).append(row)
             if row >= len(self._kinds):
                 self._grow(max(64, 2 * row))
             self._cells.clear(row)

@@ -101,11 +101,13 @@ def companions(
     found = []
     count = len(target) // 6
     for row, one in zip(others, series, strict=True):
-        correlation, lag = _lagged_correlation(row, target)
         before, after = _mean(row[:count]), _mean(row[-count:])
         with np.errstate(all="ignore"):
             change = (after - before) / abs(before) if before else np.nan
-        if abs(correlation) >= 0.8 and np.isfinite(change) and abs(change) >= 0.15:
+        if not (np.isfinite(change) and abs(change) >= 0.15):
+            continue  # before the correlation, which is dear
+        correlation, lag = _lagged_correlation(row, target)
+        if abs(correlation) >= 0.8:
             ahead = f", {lag} steps earlier" if lag else ""
             text = f"{one.name} of {one.entity} changed by {change:+.0%} with it (r = {correlation:.2f}{ahead})"
             found.append((abs(correlation), Driver(one.entity, one.name, text, 0.0, hypothesis=True)))

@@ -237,12 +237,12 @@ class RiskEngine:
 
     def _companions(self, series: Series, row: np.int64, end: int) -> list[Driver]:
         """Signals of the entity and its neighbours in the service graph that moved with this one."""
-        near = {series.entity} | self.neighbours.get(series.entity, set())
+        near = sorted({series.entity} | self.neighbours.get(series.entity, set()))
         target = self.windows.history(np.array([row], np.int64), end, _COMPANION_CELLS)[0]
         cells, names = [np.empty((0, _COMPANION_CELLS), np.float32)], []
         for peer in self.peers:
-            known = list(peer.windows.series)
-            rows = np.array([r for r, s in enumerate(known) if s.entity in near and s != series], np.int64)
-            cells.append(peer.windows.history(rows, end, _COMPANION_CELLS))
-            names += [known[int(r)] for r in rows]
+            known = peer.windows.series
+            rows = [r for one in near for r in peer.windows.entity_rows.get(one, ()) if known[r] != series]
+            cells.append(peer.windows.history(np.array(rows, np.int64), end, _COMPANION_CELLS))
+            names += [known[r] for r in rows]
         return companions(target, np.vstack(cells), names)
