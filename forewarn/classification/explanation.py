@@ -11,6 +11,8 @@ _PHRASES = {
     "day_z": "{0:+.1f} deviations from the same time yesterday",
     "week_diff": "{0:+.1%} of the limit against the same time last week",
     "week_z": "{0:+.1f} deviations from the same time last week",
+    "season_diff": "{0:+.1%} of the limit against what is usual at this time of day",
+    "season_z": "{0:+.1f} deviations from what is usual at this time of day",
     "new_high": "{0:+.1%} of the limit against the highest of the week before",
     "failed_share_24h": "was at its limit for {0:.0%} of the last day",
     "log_history": "known for {1:.0f} steps",
@@ -23,9 +25,12 @@ _PHRASES = {
 }
 _PREFIXES = {  # longest first where one begins another
     "log_steps_to_limit_": "at the pace of the last {w} {1:.0f} steps to the limit",
+    "log_steps_projected_": "on the path of usual day and trend {1:.0f} steps to the limit",
+    "projected_": "usual day and trend lead to {0:.0%} of the limit in {w}",
+    "residual_slope_": "beyond its usual day moves by {0:+.2%} of the limit in 60 steps over {w}",
+    "season_rise_": "usually moves by {0:+.1%} of the limit in the {w} that come now",
     "robust_slope_": "steadily moves by {0:+.2%} of the limit in 60 steps over {w}",
     "acceleration_": "its pace changed by {0:+.2%} of the limit in 60 steps within {w}",
-    "day_rise_": "yesterday it moved by {0:+.1%} of the limit in the {w} that come now",
     "missing_": "{0:.0%} of its samples of {w} are missing",
     "change_": "moved by {0:+.1%} of the limit in {w}",
     "rising_": "rose at {0:.0%} of the steps of {w}",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forewarn.classification.calibration import fit_platt
 from forewarn.classification.person_period import PersonPeriods, expand
+from forewarn.classification.prior import Prior, Survival
 from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 
 Floats = NDArray[np.float64]
@@ -22,12 +23,25 @@ _BY_HEART = frozenset(
     + [f"{statistic}_{window}" for statistic in ("mean", "std", "min", "max") for window in ("6h", "24h")]
 )
 # More of these never means less risk, whatever few failures seem to say, and the other way round.
-_RAISING = ("ratio", "slope_", "robust_slope_", "residual_slope_", "projected_", "season_", "change_", "rising_", "new_high", "ewma_gap", "error_ratio", "latency_")
+_RAISING = (
+    "ratio",
+    "slope_",
+    "robust_slope_",
+    "residual_slope_",
+    "projected_",
+    "season_",
+    "change_",
+    "rising_",
+    "new_high",
+    "ewma_gap",
+    "error_ratio",
+    "latency_",
+)
 _RAISING_LEVELS = frozenset(f"{statistic}_{window}" for statistic in ("mean", "min", "max") for window in ("5m", "1h"))
 _LOWERING = ("distance", "log_steps_")
 _PARAMETERS: dict[str, Any] = {
     "objective": "binary",
-    "learning_rate": 0.08,
+    "learning_rate": 0.03,
     "num_leaves": 7,
     "min_data_in_leaf": 150,  # neighbouring rows are nearly the same row: a leaf needs many
     "min_sum_hessian_in_leaf": 1.0,
@@ -49,6 +63,9 @@ class HazardModel:
     The hazard of a bin, P(fails in it | did not before), is one binary model with the bin as its last feature
     (Allison 1982, 'Discrete-time methods for the analysis of event histories'); survival is the product of
     (1 - hazard) and so never grows with the horizon. Rows that were not watched to the end are right-censored.
+
+    With a `prior` (what is known without training) the trees learn only what it leaves: there are dozens of failures
+    to learn from, not thousands.
     """
 
     booster: Any  # lightgbm.Booster
@@ -56,6 +73,7 @@ class HazardModel:
     horizons: tuple[int, ...]
     slope: Floats  # [H], Platt calibration of each bin
     intercept: Floats  # [H]
+    prior: Prior | None = None
 
     @classmethod
     def fit(
@@ -66,7 +84,8 @@ class HazardModel:
         weight: Floats | None = None,
         *,
         seed: int = 0,
-        rounds: int = 120,
+        rounds: int = 60,
+        prior: Survival | None = None,
         feature_names: tuple[str, ...] = FEATURE_NAMES,
         horizons: tuple[int, ...] = HORIZON_STEPS,
         threads: int = 1,
@@ -81,10 +100,13 @@ class HazardModel:
         if len(periods.row) == 0:
             raise ValueError("no row to learn from: every time is missing or zero; is the history too short?")
         weights = periods.exposure * (1.0 if weight is None else np.asarray(weight)[periods.row])
+        bins = len(horizons)
+        known = prior and Prior.fit(prior, np.asarray(X, dtype=np.float64), periods, weights, bins)
         data = lightgbm.Dataset(
             np.column_stack([_learnable(X, feature_names)[periods.row], periods.bin.astype(np.float32)]),
             periods.event,
             weight=weights / weights.mean(),
+            init_score=known.log_odds(np.asarray(X, dtype=np.float64))[periods.row, periods.bin] if known else None,
             feature_name=[*feature_names, BIN_FEATURE],
             free_raw_data=True,
         )
@@ -95,8 +117,7 @@ class HazardModel:
             "monotone_constraints": [*map(_direction, feature_names), 0],
         }
         booster = lightgbm.train(parameters, data, num_boost_round=rounds)
-        bins = len(horizons)
-        return cls(booster, tuple(feature_names), tuple(horizons), np.ones(bins), np.zeros(bins))
+        return cls(booster, tuple(feature_names), tuple(horizons), np.ones(bins), np.zeros(bins), known or None)
 
     def calibrate(
         self,
@@ -106,8 +127,17 @@ class HazardModel:
         weight: Floats | None = None,
     ) -> "HazardModel":
         """The same trees with each bin's log-odds calibrated on rows of a later time than those they learned from."""
+        return self.calibrate_on(self.log_odds(X), steps_to_failure, observed_steps, weight)
+
+    def calibrate_on(
+        self,
+        log_odds: Floats,
+        steps_to_failure: NDArray[np.floating[Any]],
+        observed_steps: NDArray[np.floating[Any]],
+        weight: Floats | None = None,
+    ) -> "HazardModel":
+        """`calibrate` on log-odds [n, H] that were said of rows, by models of this kind that had not seen them."""
         periods = expand(steps_to_failure, observed_steps, self.horizons)
-        log_odds = self._log_odds(X)
         weights = periods.exposure * (1.0 if weight is None else np.asarray(weight)[periods.row])
         fits = [self._platt(periods, log_odds, weights, b) for b in range(len(self.horizons))]
         slope, intercept = np.array(fits, dtype=np.float64).T
@@ -119,7 +149,7 @@ class HazardModel:
 
     def hazard(self, X: NDArray[np.floating[Any]]) -> Floats:
         """[n, H]: probability of failing within each bin for those that came to it, calibrated."""
-        z = self._log_odds(X) * self.slope + self.intercept
+        z = self.log_odds(X) * self.slope + self.intercept
         return np.asarray(1.0 / (1.0 + np.exp(-z)), dtype=np.float64)
 
     def survival(self, X: NDArray[np.floating[Any]]) -> Floats:
@@ -129,14 +159,15 @@ class HazardModel:
     def contributions(self, X: NDArray[np.floating[Any]]) -> Floats:
         """[n, F]: exact SHAP values of each feature (TreeSHAP, Lundberg 2020) in calibrated log-odds, summed over bins.
 
-        Costs about a millisecond a row and bin: explain only what is shown.
+        What the prior says is not in them: they tell what the trees add. Costs about a millisecond a row and bin:
+        explain only what is shown.
         """
         by_feature = self.shap_by_bin(X)[:, :, : len(self.feature_names)]
         return np.asarray(np.einsum("bnf,b->nf", by_feature, self.slope), dtype=np.float64)
 
     def shap_by_bin(self, X: NDArray[np.floating[Any]]) -> Floats:
         """[H, n, F + 2]: SHAP values in uncalibrated log-odds of each bin; the last two columns are the bin itself
-        and the expectation. A row's columns add up to its log-odds."""
+        and the expectation. A row's columns and the prior add up to its log-odds."""
         if len(X) == 0:
             return np.empty((len(self.horizons), 0, len(self.feature_names) + 2))
         raw = self.booster.predict(self._rows(X), pred_contrib=True)
@@ -151,18 +182,26 @@ class HazardModel:
             "horizons": self.horizons,
             "slope": self.slope.tolist(),
             "intercept": self.intercept.tolist(),
+            "prior": self.prior and {"slope": self.prior.slope.tolist(), "intercept": self.prior.intercept.tolist()},
         }
         (folder / "hazard.json").write_text(json.dumps(state, indent=1))
 
     @classmethod
-    def load(cls, folder: Path) -> "HazardModel":
-        """Read what `save` wrote; raises FileNotFoundError where a file is missing."""
+    def load(cls, folder: Path, prior: Survival | None = None) -> "HazardModel":
+        """Read what `save` wrote; `prior` is what it was trained with, for it is no file.
+
+        Raises FileNotFoundError where a file is missing, ValueError where the prior is.
+        """
         import lightgbm
 
         state = json.loads((folder / "hazard.json").read_text())
         booster = lightgbm.Booster(model_str=(folder / "hazard.txt").read_text())
         names, horizons = tuple(state["feature_names"]), tuple(state["horizons"])
-        return cls(booster, names, horizons, np.array(state["slope"]), np.array(state["intercept"]))
+        told = state["prior"]
+        if told and prior is None:
+            raise ValueError("this model starts from a prior: give the one that it was trained with")
+        known = Prior(prior, np.array(told["slope"]), np.array(told["intercept"])) if told and prior else None
+        return cls(booster, names, horizons, np.array(state["slope"]), np.array(state["intercept"]), known)
 
     def _rows(self, X: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """[H × n, F + 1] float32: every row once a bin, bins outermost."""
@@ -175,12 +214,13 @@ class HazardModel:
         rows[:, :, width] = np.arange(bins, dtype=np.float32)[:, None]
         return rows.reshape(bins * n, width + 1)
 
-    def _log_odds(self, X: NDArray[np.floating[Any]]) -> Floats:
+    def log_odds(self, X: NDArray[np.floating[Any]]) -> Floats:
         """[n, H] log-odds of each bin's hazard before calibration."""
         if len(X) == 0:
             return np.empty((0, len(self.horizons)))
         z = self.booster.predict(self._rows(X), raw_score=True)
-        return np.asarray(z, dtype=np.float64).reshape(len(self.horizons), len(X)).T
+        trees = np.asarray(z, dtype=np.float64).reshape(len(self.horizons), len(X)).T
+        return trees if self.prior is None else trees + self.prior.log_odds(np.asarray(X, dtype=np.float64))
 
 
 def _direction(name: str) -> int:

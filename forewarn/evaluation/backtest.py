@@ -11,7 +11,6 @@ from forewarn.evaluation.model_metrics import (
     WARNING_STEPS,
     EventMetrics,
     brier,
-    choose_threshold,
     event_metrics,
     interval_coverage,
     known_outcome,
@@ -61,12 +60,14 @@ class Stretch:
     def events(self, probability: F64, threshold: float) -> EventMetrics:
         """Warnings at a threshold held against what failed."""
         matrix, times = self.matrix(probability)
-        return event_metrics(warnings_of(matrix, times, threshold), self.onsets, self.part.stop)
+        return event_metrics(warnings_of(matrix, times, threshold), self.onsets, self.part.stop, self.failing)
 
-    def threshold(self, probability: F64, default: float) -> float:
-        """See `choose_threshold`."""
-        matrix, times = self.matrix(probability)
-        return choose_threshold(matrix, times, self.onsets, self.part.stop, default)
+    def within(self, part: Part) -> "Stretch":
+        """The rows of a shorter part."""
+        own = part.holds(self.at)
+        return Stretch(
+            part, self.features[own], self.row[own], self.at[own], self.steps[own], self.observed[own], self.failing
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class Backtest:
             "f1": lambda m: m.f1,
             "signal_recall": lambda m: m.signal_recall,
             "median_lead_steps": lambda m: m.median_lead,
-            "false_warnings_per_day": lambda m: m.false_warnings / self.days,
+            "signal_precision": lambda m: m.signal_precision,
+            "false_pages_per_day": lambda m: m.false_pages / self.days,
         }
         found = {name: _beside({k: f(m) for k, m in self.events.items()}) for name, f in by_event.items()}
         found["brier_6h"] = _beside(self.brier)

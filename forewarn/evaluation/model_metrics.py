@@ -1,7 +1,7 @@
 """How good predictions are on held-out time: as warnings of failures, as probabilities and as intervals."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ Bools = NDArray[np.bool_]
 
 MIN_LEAD_STEPS = 5.0  # a warning that comes later helps nobody
 INCIDENT_STEPS = 120
-WARNING_STEPS = 360.0  # a warning speaks of the next 360 steps, and of as long as it stays open
+WARNING_STEPS = 360  # a warning speaks of the next 360 steps; while it is open it is renewed once
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,12 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class EventMetrics:
-    """Warnings held against failures and incidents.
+    """Warnings held against failures, and as people get them: pages held against incidents.
 
     A failure is one signal that reaches its limit; failures of all signals that begin within INCIDENT_STEPS of each
-    other are one incident. Leads are in steps before an incident's first failure, of the predicted incidents only;
-    NaN without one.
+    other are one incident, warnings that do are one page. A page that begins while something is failing already, or
+    within INCIDENT_STEPS after, belongs to that incident and is not counted unless it came true by itself.
+    Leads are in steps before an incident's first failure, of the predicted incidents only; NaN without one.
     """
 
     failures: int
@@ -41,6 +42,8 @@ class EventMetrics:
     predicted_incidents: int
     warnings: int
     true_warnings: int
+    pages: int
+    true_pages: int
     median_lead: float
 
     @property
@@ -57,15 +60,21 @@ class EventMetrics:
 
     @property
     def precision(self) -> float:
-        """Share of the warnings that a failure followed; 0 where nothing was told though something failed."""
-        if self.warnings:
-            return self.true_warnings / self.warnings
+        """Share of the pages that a failure of one of their signals followed; 0 where nothing was told though
+        something failed."""
+        if self.pages:
+            return self.true_pages / self.pages
         return 0.0 if self.failures else float("nan")
 
     @property
-    def false_warnings(self) -> int:
-        """Warnings that nothing followed."""
-        return self.warnings - self.true_warnings
+    def signal_precision(self) -> float:
+        """Share of the warnings that a failure of their own signal followed."""
+        return self.true_warnings / self.warnings if self.warnings else float("nan")
+
+    @property
+    def false_pages(self) -> int:
+        """Pages that nothing followed."""
+        return self.pages - self.true_pages
 
     @property
     def f1(self) -> float:
@@ -123,19 +132,17 @@ def onsets_of(failing: Bools, start: int = 0, stop: int | None = None) -> list[I
     return [np.nonzero(row[start:stop])[0] + start for row in began]
 
 
-def event_metrics(warnings: Sequence[Told], onsets: Sequence[I64], last_cell: int) -> EventMetrics:
-    """Hold warnings against the failures of the same series.
+def event_metrics(
+    warnings: Sequence[Told], onsets: Sequence[I64], last_cell: int, failing: Bools | None = None
+) -> EventMetrics:
+    """Hold warnings against the failures of the same series; failing: bool [S, C], to know running incidents.
 
-    A warning is true where a failure begins while it is open or within WARNING_STEPS of its start. One whose
-    horizon ends after `last_cell` and that nothing followed yet is neither true nor false and is not counted.
+    A warning is true where a failure begins within WARNING_STEPS of its start, or twice that while it is open. One
+    whose horizon ends after `last_cell` and that nothing followed yet is neither true nor false and is not counted.
     """
-    true = counted = 0
-    for w in warnings:
-        came = onsets[w.row]
-        reach = max(w.end + 1, w.start + WARNING_STEPS)
-        right = bool(((came >= w.start) & (came <= reach)).any())
-        true += right
-        counted += right or reach <= last_cell
+    right = [_comes_true(w, onsets[w.row]) for w in warnings]
+    counted = [r or _reach(w) <= last_cell for w, r in zip(warnings, right, strict=True)]
+    pages = [_page(group, failing) for group in _pages(list(zip(warnings, right, counted, strict=True)))]
     failures = _failures(onsets)
     leads = {f: _lead(f, f.cell, warnings) for f in failures}
     incidents = incidents_of(failures)
@@ -146,10 +153,45 @@ def event_metrics(warnings: Sequence[Told], onsets: Sequence[I64], last_cell: in
         predicted_failures=sum(lead >= MIN_LEAD_STEPS for lead in leads.values()),
         incidents=len(incidents),
         predicted_incidents=len(early),
-        warnings=counted,
-        true_warnings=true,
+        warnings=sum(counted),
+        true_warnings=sum(right),
+        pages=sum(page is not None for page in pages),
+        true_pages=sum(page is True for page in pages),
         median_lead=float(np.median(early)) if early else float("nan"),
     )
+
+
+_Judged = tuple[Told, bool, bool]  # warning, whether it came true, whether its outcome is known
+
+
+def _pages(judged: list[_Judged]) -> list[list[_Judged]]:
+    """Warnings in groups that begin within INCIDENT_STEPS of each other."""
+    groups: list[list[_Judged]] = []
+    for one in sorted(judged, key=lambda j: j[0].start):
+        if groups and one[0].start - groups[-1][-1][0].start <= INCIDENT_STEPS:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return groups
+
+
+def _page(group: list[_Judged], failing: Bools | None) -> bool | None:
+    """Whether a page came true; None where that is not known or it belongs to an incident that was there already."""
+    if any(right for _, right, _ in group):
+        return True
+    start = group[0][0].start
+    if failing is not None and failing[:, max(start - INCIDENT_STEPS, 0) : start + 1].any():
+        return None
+    return False if any(known for _, _, known in group) else None
+
+
+def _comes_true(warning: Told, came: I64) -> bool:
+    return bool(((came >= warning.start) & (came <= _reach(warning))).any())
+
+
+def _reach(warning: Told) -> int:
+    """The last cell that a warning speaks of: one that is always open says nothing."""
+    return warning.start + min(max(warning.end + 1 - warning.start, WARNING_STEPS), 2 * WARNING_STEPS)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -185,22 +227,28 @@ def _lead(failure: _Failure, before: int, warnings: Sequence[Told]) -> float:
 
 
 def _covers(warning: Told, onset: int) -> bool:
-    return warning.start <= onset <= max(warning.end + 1, warning.start + WARNING_STEPS)
+    return warning.start <= onset <= _reach(warning)
 
 
-def choose_threshold(probability: F64, at: I64, onsets: Sequence[I64], last_cell: int, default: float = 0.5) -> float:
-    """The threshold with the best F1 (precision breaks ties), from data later than the model's and earlier than the
-    test's; the middle of the best stretch, so that it does not sit on an edge. `default` without failures."""
-    if not sum(len(o) for o in onsets):
-        return default
-    grid = np.round(np.arange(0.1, 0.96, 0.05), 2)
-    metrics = [event_metrics(warnings_of(probability, at, t), onsets, last_cell) for t in grid]
-    value = np.array([m.f1 for m in metrics])
-    if value.max() <= 0:
-        return default
-    best = np.nonzero(value >= value.max() - 0.02)[0]
+def together(metrics: Sequence[EventMetrics]) -> EventMetrics:
+    """Counts of several stretches added up; the median lead is that of their medians."""
+    counts = {f.name: sum(getattr(m, f.name) for m in metrics) for f in fields(EventMetrics)}
+    leads = [m.median_lead for m in metrics if np.isfinite(m.median_lead)]
+    return EventMetrics(**{**counts, "median_lead": float(np.median(leads)) if leads else float("nan")})
+
+
+def best_threshold(metrics_at: Callable[[float], EventMetrics], default: float) -> float:
+    """The threshold with the best F1: the middle of the best stretch, so that it does not sit on an edge.
+
+    `default` where nothing failed, or nothing was predicted at any threshold.
+    """
+    grid = np.round(np.arange(0.1, 0.91, 0.05), 2)
+    value = np.array([metrics_at(float(t)).f1 for t in grid])
     first = int(np.argmax(value))
-    run = [i for i in best if all(j in best for j in range(min(i, first), max(i, first) + 1))]
+    if value[first] <= 0:
+        return default
+    good = value >= value[first] - 0.02
+    run = [i for i in np.flatnonzero(good) if good[min(i, first) : max(i, first) + 1].all()]
     return float(grid[run[len(run) // 2]])
 
 

@@ -25,6 +25,10 @@ class Part:
         """Which of the cells belong to this part."""
         return (at >= self.first) & (at < self.stop)
 
+    def far_from(self, at: I64) -> NDArray[np.bool_]:
+        """Which of the cells are at least EMBARGO_STEPS away from this part."""
+        return (at < self.first - EMBARGO_STEPS) | (at >= self.stop + EMBARGO_STEPS)
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -56,14 +60,10 @@ def censored(steps: F64, observed: F64, at: I64, stop: int) -> tuple[F64, F64]:
     return np.where(steps > watched, np.inf, steps), watched
 
 
-def blocks(at: I64, part: Part, count: int) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """(learn, predict) masks of `count` blocks of time: each is predicted from the others, EMBARGO_STEPS apart."""
-    edges = np.linspace(part.first, part.stop, count + 1).astype(int)
-    found = []
-    for first, stop in pairwise(edges.tolist()):
-        away = (at < first - EMBARGO_STEPS) | (at >= stop + EMBARGO_STEPS)
-        found.append((away & part.holds(at), (at >= first) & (at < stop)))
-    return found
+def blocks(part: Part, count: int) -> list[Part]:
+    """A part cut into `count` blocks of equal length."""
+    edges = np.linspace(part.first, part.stop, count + 1).astype(int).tolist()
+    return [Part(first, stop) for first, stop in pairwise(edges)]
 
 
 def balanced_sample(positive: NDArray[np.bool_], most: int, seed: int) -> tuple[I64, F64]:

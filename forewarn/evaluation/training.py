@@ -1,25 +1,30 @@
 """Learns whether and when signals fail, and from which probability on to say so."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.classification.hazard import HazardModel
 from forewarn.evaluation.backtest import Stretch
+from forewarn.evaluation.model_metrics import EventMetrics, best_threshold, together
+from forewarn.evaluation.split import blocks
 from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.forecasting.time_to_failure import TimeToFailureModel
-from forewarn.risk.scorer import TrainedScorer
+from forewarn.forecasting.trend import trend_survival
+from forewarn.risk.scorer import PAGING_HORIZON, TrainedScorer
 
 F64 = NDArray[np.float64]
-DEFAULT_THRESHOLD = 0.4  # where the calibration part holds no failure to choose one by
+DEFAULT_THRESHOLD = 0.3  # where nothing failed that could tell a better one
+BLOCKS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Rows to learn from: features [n, F], labels and weights [n] (of `balanced_sample`)."""
+    """Rows to learn from: features [n, F], the cell `at` which they were scored, labels and weights [n]."""
 
     features: F64
+    at: NDArray[np.int64]
     steps: F64
     observed: F64
     weight: F64
@@ -28,6 +33,10 @@ class Sample:
     def leads_to_failure(self) -> NDArray[np.bool_]:
         """Rows that a failure follows within the longest horizon."""
         return np.asarray(self.steps <= HORIZON_STEPS[-1])
+
+    def rows(self, mask: NDArray[np.bool_]) -> "Sample":
+        """Some of the rows."""
+        return Sample(self.features[mask], self.at[mask], self.steps[mask], self.observed[mask], self.weight[mask])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,17 +52,49 @@ class FailureModel:
         return TrainedScorer(version, self.threshold, self.hazard, self.time)
 
 
-def learn_failures(train: Sample, later: Sample, calibration: Stretch, seed: int = 0) -> FailureModel:
-    """Learn from `train`; calibrate probabilities and intervals on `later`, a sample of a later part; choose the
-    threshold on the whole of that part, `calibration`.
+def learn_failures(train: Sample, later: Sample, history: Stretch, calibration: Stretch, seed: int = 0) -> FailureModel:
+    """Learn from `train`, a sample of the stretch `history`; `later` is a sample of the later stretch `calibration`.
 
-    Raises ValueError where the training part holds too few rows that lead to a failure.
+    Probabilities are calibrated, and the threshold chosen, on what models said of rows that they had not seen: of
+    each block of the training part by a model of the other blocks (cross-fitting), and of the later part. Intervals
+    are calibrated on the later part alone. Raises ValueError where too few rows lead to a failure.
     """
-    hazard = HazardModel.fit(train.features, train.steps, train.observed, train.weight, seed=seed)
-    hazard = hazard.calibrate(later.features, later.steps, later.observed, later.weight)
     ends, later_ends = train.leads_to_failure, later.leads_to_failure
     time = TimeToFailureModel.fit(train.features[ends], train.steps[ends], seed, train.weight[ends])
     time = time.calibrate(later.features[later_ends], later.steps[later_ends])
-    draft = TrainedScorer("draft", DEFAULT_THRESHOLD, hazard, time)
-    probability = 1.0 - draft.survival(calibration.features)[:, HORIZON_STEPS.index(360)]
-    return FailureModel(hazard, time, calibration.threshold(probability, DEFAULT_THRESHOLD))
+    hazard = _hazard(train, seed)
+    unseen = [_Unseen(hazard, later, calibration)]
+    for block in blocks(history.part, BLOCKS):
+        others, own = train.rows(block.far_from(train.at)), train.rows(block.holds(train.at))
+        if others.leads_to_failure.any() and len(own.at):
+            unseen.append(_Unseen(_hazard(others, seed), own, history.within(block)))
+    hazard = hazard.calibrate_on(
+        np.concatenate([u.model.log_odds(u.rows.features) for u in unseen]),
+        *(np.concatenate([getattr(u.rows, name) for u in unseen]) for name in ("steps", "observed", "weight")),
+    )
+    probability = [_probability(hazard, u) for u in unseen]
+
+    def metrics_at(threshold: float) -> EventMetrics:
+        return together([u.stretch.events(p, threshold) for u, p in zip(unseen, probability, strict=True)])
+
+    return FailureModel(hazard, time, best_threshold(metrics_at, DEFAULT_THRESHOLD))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unseen:
+    """A model, a sample of rows that it had not seen, and the stretch that they are of."""
+
+    model: HazardModel
+    rows: Sample
+    stretch: Stretch
+
+
+def _hazard(rows: Sample, seed: int) -> HazardModel:
+    return HazardModel.fit(rows.features, rows.steps, rows.observed, rows.weight, seed=seed, prior=trend_survival)
+
+
+def _probability(calibrated: HazardModel, unseen: _Unseen) -> F64:
+    """P(failure within the paging horizon) of the stretch's rows, by the model that had not seen them, calibrated as
+    the one that will serve."""
+    model = replace(unseen.model, slope=calibrated.slope, intercept=calibrated.intercept)
+    return np.asarray(1.0 - model.survival(unseen.stretch.features)[:, PAGING_HORIZON])

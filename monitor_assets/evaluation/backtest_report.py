@@ -1,6 +1,5 @@
 """The trained models on days that they have not seen, beside the simple methods."""
 
-from dataclasses import astuple
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -73,7 +72,18 @@ def _events_table(result: Backtest) -> dg.MarkdownMetadataValue:
         "Brier",
     ]
     rows = [
-        (name, *astuple(m)[2:4], m.recall, *astuple(m)[4:6], m.precision, m.f1, m.median_lead, result.brier[name])
+        (
+            name,
+            m.incidents,
+            m.predicted_incidents,
+            m.recall,
+            m.pages,
+            m.true_pages,
+            m.precision,
+            m.f1,
+            m.median_lead,
+            result.brier[name],
+        )
         for name, m in result.events.items()
     ]
     return table(header, rows)

@@ -7,8 +7,11 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from forewarn.classification.hazard import HazardModel
 from forewarn.evaluation.split import Part
 from forewarn.evaluation.training import FailureModel, Sample, learn_failures
+from forewarn.forecasting.time_to_failure import TimeToFailureModel
+from forewarn.forecasting.trend import trend_survival
 from monitor_assets.history import History
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
@@ -22,15 +25,17 @@ NAME = "failure_model"
 def failure_model(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
     """A discrete-time hazard (whether) and quantile regression (when), by LightGBM, calibrated on later data.
 
-    The probability from which on a risk is told is chosen on the calibration interval. The test interval is not read.
+    It starts from the first-day trend and learns what that leaves. The probability from which on a risk is told is
+    chosen on rows that the model had not seen. The test interval is not read.
     """
     history = scope.history()
     windows = history.read_windows()
     rows = history.read_table("training_set")
-    calibration = stretch_of(history, windows, Part(*history.read_json("split")["calibration"]))
+    split = history.read_json("split")
+    past, calibration = (stretch_of(history, windows, Part(*split[name])) for name in ("train", "calibration"))
     began = time.perf_counter()
     try:
-        model = learn_failures(_sample(rows, "train"), _sample(rows, "calibration"), calibration)
+        model = learn_failures(_sample(rows, "train"), _sample(rows, "calibration"), past, calibration)
     except ValueError as error:
         raise dg.Failure(f"{error}. Until there is more history the first-day trend goes on serving.") from error
     seconds = time.perf_counter() - began
@@ -64,15 +69,14 @@ def save(history: History, model: FailureModel) -> None:
 
 def load(history: History) -> FailureModel:
     """What `save` kept."""
-    from forewarn.classification.hazard import HazardModel
-    from forewarn.forecasting.time_to_failure import TimeToFailureModel
-
     folder = history.model_folder(NAME)
     threshold = json.loads((folder / "threshold.json").read_text())
-    return FailureModel(HazardModel.load(folder / "hazard"), TimeToFailureModel.load(folder / "time"), threshold)
+    return FailureModel(
+        HazardModel.load(folder / "hazard", prior=trend_survival), TimeToFailureModel.load(folder / "time"), threshold
+    )
 
 
 def _sample(rows: pa.Table, part: str) -> Sample:
     own = rows.filter(pa.array(np.array(rows.column("part").to_pylist()) == part))
-    steps, observed, weight = (own.column(name).to_numpy() for name in ("steps", "observed", "weight"))
-    return Sample(matrix(own), steps, observed, weight)
+    at, steps, observed, weight = (own.column(name).to_numpy() for name in ("cell", "steps", "observed", "weight"))
+    return Sample(matrix(own), at, steps, observed, weight)

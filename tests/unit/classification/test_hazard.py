@@ -26,7 +26,7 @@ def ramps(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def model() -> HazardModel:
     """Learned on one draw, calibrated on another."""
-    fitted = HazardModel.fit(*ramps(6000, 1), seed=3, feature_names=NAMES, horizons=HORIZONS)
+    fitted = HazardModel.fit(*ramps(6000, 1), seed=3, feature_names=NAMES, horizons=HORIZONS, rounds=800)
     return fitted.calibrate(*ramps(3000, 2))
 
 
@@ -54,7 +54,7 @@ def test_censoring_does_not_look_like_health() -> None:
     failure = rng.exponential(100.0, 8000)
     seen = np.where(rng.random(8000) < 0.7, rng.uniform(1, 120, 8000), 2000.0)
     model = HazardModel.fit(
-        X, np.where(failure <= seen, failure, np.inf), seen, feature_names=NAMES, horizons=HORIZONS, rounds=40
+        X, np.where(failure <= seen, failure, np.inf), seen, feature_names=NAMES, horizons=HORIZONS, rounds=100
     )
     assert model.survival(X).mean(axis=0)[:3] == pytest.approx(np.exp(-np.array([0.15, 0.6, 1.8])), abs=0.06)
 
@@ -78,6 +78,27 @@ def test_saved_model_says_the_same(model: HazardModel, tmp_path: Path) -> None:
     np.testing.assert_array_equal(HazardModel.load(tmp_path).survival(X), model.survival(X))
 
 
+def test_starts_from_what_is_known(tmp_path: Path) -> None:
+    """With a few dozen failures, a prior that is nearly right makes the model better than trees alone; it is needed
+    to load it."""
+    few, many = ramps(150, 21), ramps(4000, 22)
+
+    def prior(X: np.ndarray) -> np.ndarray:
+        expected = np.exp(np.nan_to_num(X[:, :1], nan=5.0))
+        return 0.5 + 0.5 * np.exp(-np.array(HORIZONS) / expected / 1.5)
+
+    alone = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS)
+    started = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS, prior=prior)
+    failed = many[1] <= 180
+    error = [np.mean((1 - m.survival(many[0])[:, 2] - failed)[many[2] >= 180] ** 2) for m in (alone, started)]
+    assert error[1] < 0.95 * error[0]
+    started.save(tmp_path)
+    loaded = HazardModel.load(tmp_path, prior=prior)
+    np.testing.assert_array_equal(loaded.survival(many[0]), started.survival(many[0]))
+    with pytest.raises(ValueError, match="prior"):
+        HazardModel.load(tmp_path)
+
+
 def test_same_seed_same_model() -> None:
     draw = ramps(1500, 4)
     first, second = (
@@ -90,9 +111,9 @@ def test_weight_moves_the_base_rate() -> None:
     X, failure, seen = ramps(4000, 6)
     failed = np.isfinite(failure)
     heavy = HazardModel.fit(
-        X, failure, seen, np.where(failed, 1.0, 10.0), feature_names=NAMES, horizons=HORIZONS, rounds=30
+        X, failure, seen, np.where(failed, 1.0, 10.0), feature_names=NAMES, horizons=HORIZONS, rounds=80
     )
-    even = HazardModel.fit(X, failure, seen, feature_names=NAMES, horizons=HORIZONS, rounds=30)
+    even = HazardModel.fit(X, failure, seen, feature_names=NAMES, horizons=HORIZONS, rounds=80)
     assert heavy.survival(X).mean() > even.survival(X).mean() + 0.1
 
 

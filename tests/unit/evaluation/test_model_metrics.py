@@ -5,14 +5,15 @@ import pytest
 
 from forewarn.evaluation.model_metrics import (
     Told,
+    best_threshold,
     brier,
-    choose_threshold,
     coverage,
     event_metrics,
     interval_coverage,
     known_outcome,
     log_loss,
     onsets_of,
+    together,
     warnings_of,
 )
 from forewarn.risk.episodes import Episode, step
@@ -51,11 +52,13 @@ def test_event_metrics_by_hand() -> None:
         Told(0, 100, 200),  # failure at 201: true, lead 101
         Told(0, 1000, 1010),  # nothing until 1360: false
         Told(1, 700, 1400),  # open until the failure at 1400: true, lead 700
+        Told(0, 2000, 3000),  # open for 1,000 steps until the failure at 3000: says nothing
         Told(1, 1998, 2000),  # failure at 2000: true, but too late to count as predicted
         Told(1, 4900, 4990),  # its horizon ends after the last cell: not known
     ]
     m = event_metrics(warnings, [np.array([201, 3000]), np.array([1400, 2000])], last_cell=5000)
-    assert (m.failures, m.predicted_failures, m.warnings, m.true_warnings, m.false_warnings) == (4, 2, 4, 3, 1)
+    assert (m.failures, m.predicted_failures, m.warnings, m.true_warnings) == (4, 2, 5, 3)
+    assert (m.pages, m.true_pages, m.false_pages) == (4, 3, 1) and m.signal_precision == 0.6
     assert (m.incidents, m.predicted_incidents) == (4, 2)
     assert m.recall == 0.5 and m.precision == 0.75 and m.median_lead == pytest.approx((101 + 700) / 2)
 
@@ -70,6 +73,15 @@ def test_an_incident_is_predicted_by_its_first_failure() -> None:
     assert late.predicted_failures == 1 and late.predicted_incidents == 0
 
 
+def test_a_page_during_an_incident_belongs_to_it() -> None:
+    """Series 1 is warned of while series 0 fails, and does not fail: no page of its own; long after it is one."""
+    failing = np.zeros((2, 3000), bool)
+    failing[0, 500:600] = True
+    warnings = [Told(0, 400, 500), Told(1, 580, 590), Told(1, 1500, 1510), Told(0, 1600, 1610)]
+    m = event_metrics(warnings, [np.array([500]), np.array([], int)], 3000, failing)
+    assert (m.warnings, m.true_warnings, m.pages, m.true_pages) == (4, 1, 2, 1)
+
+
 def test_without_failures_recall_is_unknown() -> None:
     m = event_metrics([], [np.array([], int)], 100)
     assert np.isnan(m.recall) and np.isnan(m.precision) and m.f1 == 0
@@ -78,11 +90,19 @@ def test_without_failures_recall_is_unknown() -> None:
 def test_threshold_separates_true_from_false_warnings() -> None:
     """Series 0 rises to 0.8 before each failure; series 1 idles at 0.4 without ever failing."""
     at = np.arange(0, 4000, 5)
-    line = np.where((at % 1000) > 800, 0.8, 0.05)
-    noisy = np.where((at % 500) > 450, 0.4, 0.05)
+    lines = np.stack([np.where((at % 1000) > 800, 0.8, 0.05), np.where((at % 500) > 450, 0.4, 0.05)])
     onsets = [np.array([1000, 2000, 3000]), np.array([], int)]
-    assert 0.4 < choose_threshold(np.stack([line, noisy]), at, onsets, 4000) <= 0.8
-    assert choose_threshold(np.stack([line, noisy]), at, [np.array([], int)] * 2, 4000, default=0.37) == 0.37
+    chosen = best_threshold(lambda t: event_metrics(warnings_of(lines, at, t), onsets, 4000), 0.3)
+    assert 0.4 < chosen <= 0.8
+    nothing = [np.array([], int)] * 2
+    assert best_threshold(lambda t: event_metrics(warnings_of(lines, at, t), nothing, 4000), 0.37) == 0.37
+
+
+def test_counts_of_stretches_add_up() -> None:
+    one = event_metrics([Told(0, 100, 200)], [np.array([201])], 5000)
+    none = event_metrics([Told(0, 100, 200)], [np.array([], int)], 5000)
+    both = together([one, none, one])
+    assert (both.failures, both.incidents, both.pages, both.true_pages) == (2, 2, 3, 2) and both.median_lead == 101
 
 
 def test_probability_scores() -> None:

@@ -26,10 +26,13 @@ def test_labels_are_cut_at_what_was_known() -> None:
 
 
 def test_blocks_are_predicted_from_others() -> None:
+    part = split_time(9000).train
     at = np.arange(0, 9000, 5)
-    for learn, predict in blocks(at, split_time(9000).train, 3):
-        assert np.abs(at[learn][:, None] - at[predict][None]).min() > EMBARGO_STEPS - 5
-        assert at[learn | predict].max() < 6300
+    cut = blocks(part, 3)
+    assert [b.first for b in cut] == [0, 2100, 4200] and cut[-1].stop == part.stop
+    for block in cut:
+        others, own = at[block.far_from(at)], at[block.holds(at)]
+        assert np.abs(others[:, None] - own[None]).min() > EMBARGO_STEPS - 5
 
 
 @pytest.mark.parametrize(("positives", "n", "most"), [(5000, 20000, 3000), (100, 20000, 3000), (50, 200, 3000)])
