@@ -15,7 +15,7 @@ from monitor_assets.features import incident_labels, signal_features, signal_win
 from monitor_assets.ingestion import raw_metrics
 from monitor_assets.registry import candidate_model, champion_model
 from monitor_assets.scope import TrainingScope
-from monitor_assets.training import anomaly_model, failure_model, load_forecaster, training_set
+from monitor_assets.training import anomaly_model, failure_model, load_forecaster, simulated_incidents, training_set
 from sensors.retraining import retrain
 from sensors.schedules import daily_drift
 
@@ -24,6 +24,7 @@ _MODULES = [
     signal_windows,
     signal_features,
     incident_labels,
+    simulated_incidents,
     training_set,
     failure_model,
     anomaly_model,

@@ -41,9 +41,9 @@ _RAISING_LEVELS = frozenset(f"{statistic}_{window}" for statistic in ("mean", "m
 _LOWERING = ("distance", "log_steps_")
 _PARAMETERS: dict[str, Any] = {
     "objective": "binary",
-    "learning_rate": 0.03,
-    "num_leaves": 7,
-    "min_data_in_leaf": 150,  # neighbouring rows are nearly the same row: a leaf needs many
+    "learning_rate": 0.06,
+    "num_leaves": 15,
+    "min_data_in_leaf": 60,  # neighbouring rows are nearly the same row: a leaf needs many
     "min_sum_hessian_in_leaf": 1.0,
     "lambda_l2": 5.0,
     "feature_fraction": 0.7,
@@ -84,11 +84,11 @@ class HazardModel:
         weight: Floats | None = None,
         *,
         seed: int = 0,
-        rounds: int = 60,
+        rounds: int = 150,
         prior: Survival | None = None,
         feature_names: tuple[str, ...] = FEATURE_NAMES,
         horizons: tuple[int, ...] = HORIZON_STEPS,
-        threads: int = 1,
+        threads: int = 2,
     ) -> "HazardModel":
         """Learn from `X` [n, F] (NaN = missing), time to failure [n] (inf = none seen) and time watched [n], in steps.
 

@@ -1,6 +1,6 @@
 """Learns whether and when signals fail, and from which probability on to say so."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from forewarn.evaluation.model_metrics import EventMetrics, best_threshold, toge
 from forewarn.evaluation.split import blocks
 from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.forecasting.time_to_failure import TimeToFailureModel
-from forewarn.forecasting.trend import trend_survival
 from forewarn.risk.scorer import PAGING_HORIZON, TrainedScorer
 
 F64 = NDArray[np.float64]
@@ -38,6 +37,12 @@ class Sample:
         """Some of the rows."""
         return Sample(self.features[mask], self.at[mask], self.steps[mask], self.observed[mask], self.weight[mask])
 
+    def with_rows(self, more: "Sample | None") -> "Sample":
+        """These rows and more."""
+        if more is None:
+            return self
+        return Sample(*(np.concatenate([getattr(s, f.name) for s in (self, more)]) for f in fields(Sample)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FailureModel:
@@ -52,22 +57,26 @@ class FailureModel:
         return TrainedScorer(version, self.threshold, self.hazard, self.time)
 
 
-def learn_failures(train: Sample, later: Sample, history: Stretch, calibration: Stretch, seed: int = 0) -> FailureModel:
+def learn_failures(
+    train: Sample, later: Sample, history: Stretch, calibration: Stretch, simulated: Sample | None = None, seed: int = 0
+) -> FailureModel:
     """Learn from `train`, a sample of the stretch `history`; `later` is a sample of the later stretch `calibration`.
 
-    Probabilities are calibrated, and the threshold chosen, on what models said of rows that they had not seen: of
-    each block of the training part by a model of the other blocks (cross-fitting), and of the later part. Intervals
-    are calibrated on the later part alone. Raises ValueError where too few rows lead to a failure.
+    `simulated` rows are learned from and nothing else: they are of no time of this history. Probabilities are
+    calibrated, and the threshold chosen, on what models said of rows that they had not seen: of each block of the
+    training part by a model of the other blocks (cross-fitting), and of the later part. Intervals are calibrated on
+    the later part alone. Raises ValueError where too few rows lead to a failure.
     """
-    ends, later_ends = train.leads_to_failure, later.leads_to_failure
-    time = TimeToFailureModel.fit(train.features[ends], train.steps[ends], seed, train.weight[ends])
+    everything = train.with_rows(simulated)
+    ends, later_ends = everything.leads_to_failure, later.leads_to_failure
+    time = TimeToFailureModel.fit(everything.features[ends], everything.steps[ends], seed, everything.weight[ends])
     time = time.calibrate(later.features[later_ends], later.steps[later_ends])
-    hazard = _hazard(train, seed)
+    hazard = _hazard(everything, seed)
     unseen = [_Unseen(hazard, later, calibration)]
     for block in blocks(history.part, BLOCKS):
         others, own = train.rows(block.far_from(train.at)), train.rows(block.holds(train.at))
         if others.leads_to_failure.any() and len(own.at):
-            unseen.append(_Unseen(_hazard(others, seed), own, history.within(block)))
+            unseen.append(_Unseen(_hazard(others.with_rows(simulated), seed), own, history.within(block)))
     hazard = hazard.calibrate_on(
         np.concatenate([u.model.log_odds(u.rows.features) for u in unseen]),
         *(np.concatenate([getattr(u.rows, name) for u in unseen]) for name in ("steps", "observed", "weight")),
@@ -90,7 +99,7 @@ class _Unseen:
 
 
 def _hazard(rows: Sample, seed: int) -> HazardModel:
-    return HazardModel.fit(rows.features, rows.steps, rows.observed, rows.weight, seed=seed, prior=trend_survival)
+    return HazardModel.fit(rows.features, rows.steps, rows.observed, rows.weight, seed=seed)
 
 
 def _probability(calibrated: HazardModel, unseen: _Unseen) -> F64:

@@ -14,7 +14,6 @@ from forewarn.detection.detector import AnomalyDetector
 from forewarn.detection.isolation_forest import IsolationForestDetector
 from forewarn.features.definitions import FEATURE_NAMES, FEATURE_VERSION
 from forewarn.forecasting.time_to_failure import TimeToFailureModel
-from forewarn.forecasting.trend import trend_survival
 from forewarn.risk.scorer import TrainedScorer
 
 MANIFEST = "manifest.json"
@@ -120,7 +119,7 @@ def load_bundle(folder: Path) -> ModelBundle:
         raise BundleError(f"model {manifest.version} has a detector '{manifest.detector}' that is not known here")
     return ModelBundle(
         manifest,
-        HazardModel.load(folder / HAZARD, prior=trend_survival),
+        HazardModel.load(folder / HAZARD),
         TimeToFailureModel.load(folder / TIME),
         detector.load(folder / ANOMALY),
         folder / FORECASTER if (folder / FORECASTER).is_dir() else None,

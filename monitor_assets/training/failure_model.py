@@ -10,23 +10,25 @@ import pyarrow as pa
 from forewarn.classification.hazard import HazardModel
 from forewarn.evaluation.split import Part
 from forewarn.evaluation.training import FailureModel, Sample, learn_failures
+from forewarn.features.definitions import FEATURE_VERSION
 from forewarn.forecasting.time_to_failure import TimeToFailureModel
-from forewarn.forecasting.trend import trend_survival
 from monitor_assets.history import History
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training.parts import matrix, stretch_of
+from monitor_assets.training.simulated_incidents import NAME as SIMULATED
+from monitor_assets.training.simulated_incidents import simulated_incidents
 from monitor_assets.training.training_set import training_set
 
 NAME = "failure_model"
 
 
-@dg.asset(deps=[training_set], group_name="training", kinds={"lightgbm"}, owners=["team:forewarn"])
+@dg.asset(deps=[training_set, simulated_incidents], group_name="training", kinds={"lightgbm"}, owners=["team:forewarn"])
 def failure_model(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
     """A discrete-time hazard (whether) and quantile regression (when), by LightGBM, calibrated on later data.
 
-    It starts from the first-day trend and learns what that leaves. The probability from which on a risk is told is
-    chosen on rows that the model had not seen. The test interval is not read.
+    It learns from the namespace's own history and from simulated incidents. Calibration, and the probability from
+    which on a risk is told, come from own rows that the model had not seen. The test interval is not read.
     """
     history = scope.history()
     windows = history.read_windows()
@@ -35,7 +37,9 @@ def failure_model(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg
     past, calibration = (stretch_of(history, windows, Part(*split[name])) for name in ("train", "calibration"))
     began = time.perf_counter()
     try:
-        model = learn_failures(_sample(rows, "train"), _sample(rows, "calibration"), past, calibration)
+        simulated = _sample_of(history.read_table(f"{SIMULATED}_{FEATURE_VERSION}"))
+        train, later = _sample(rows, "train"), _sample(rows, "calibration")
+        model = learn_failures(train, later, past, calibration, simulated)
     except ValueError as error:
         raise dg.Failure(f"{error}. Until there is more history the first-day trend goes on serving.") from error
     seconds = time.perf_counter() - began
@@ -71,12 +75,13 @@ def load(history: History) -> FailureModel:
     """What `save` kept."""
     folder = history.model_folder(NAME)
     threshold = json.loads((folder / "threshold.json").read_text())
-    return FailureModel(
-        HazardModel.load(folder / "hazard", prior=trend_survival), TimeToFailureModel.load(folder / "time"), threshold
-    )
+    return FailureModel(HazardModel.load(folder / "hazard"), TimeToFailureModel.load(folder / "time"), threshold)
 
 
 def _sample(rows: pa.Table, part: str) -> Sample:
-    own = rows.filter(pa.array(np.array(rows.column("part").to_pylist()) == part))
+    return _sample_of(rows.filter(pa.array(np.array(rows.column("part").to_pylist()) == part)))
+
+
+def _sample_of(own: pa.Table) -> Sample:
     at, steps, observed, weight = (own.column(name).to_numpy() for name in ("cell", "steps", "observed", "weight"))
     return Sample(matrix(own), at, steps, observed, weight)

@@ -20,8 +20,8 @@ from monitor_assets.training.training_set import training_set
 
 NAME = "load_forecaster"
 LAGS, AHEAD = 96, 24
-MOST_SERIES = 12
-ORIGINS = 24  # times at which the held-out forecasts begin
+MOST_SERIES = 4
+ORIGINS = 10  # times at which the held-out forecasts begin
 
 
 @dataclass(frozen=True, slots=True)

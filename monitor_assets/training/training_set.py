@@ -14,7 +14,7 @@ from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training.parts import labels_of_part, matrix
 
-MOST_ROWS = {"train": 24_000, "calibration": 6_000}
+MOST_ROWS = {"train": 14_000, "calibration": 6_000}
 SEED = 1
 
 
