@@ -21,6 +21,12 @@ _PHRASES = {
     "use_per_load_day": "use per request {1:+.0%} against yesterday",
     "error_ratio": "error ratio of its entity is {0:.1%}",
     "latency_ratio": "response time of its entity {1:+.0%} against its day",
+    "log_steps_ramp": "on the ramp that it is on {1:.0f} steps to the limit",
+    "ramp_age": "on this ramp for {1:.0f} steps",
+    "ramp_explained": "a ramp explains {0:.0%} of its movement",
+    "ramp_slope": "on a ramp of {0:+.2%} of the limit in 60 steps",
+    "ramp_bend": "its ramp is {0:.1f} times as steep in its second half",
+    "ramp_rise": "this ramp has come {0:+.1%} of the limit so far",
     "log_steps_to_limit_robust": "at its steady pace {1:.0f} steps to the limit",
 }
 _PREFIXES = {  # longest first where one begins another
@@ -46,11 +52,11 @@ _PREFIXES = {  # longest first where one begins another
 def phrase(feature_name: str, value: float) -> str:
     """What a feature says, in words: `phrase('change_6h', 0.12)` is 'moved by +12.0% of the limit in 360 steps'.
 
-    Times are in steps, as features are; '' for a value that is missing. Raises KeyError for an unknown feature.
+    Times are in steps, as features are; '' for a value that is missing. A feature without words is said by its name.
     """
-    text, window = _template(feature_name)
     if not np.isfinite(value):
         return ""
+    text, window = _template(feature_name)
     return text.format(value, float(np.expm1(np.clip(value, -50, 50))), w=_WINDOW.get(window, window))
 
 
@@ -60,4 +66,4 @@ def _template(name: str) -> tuple[str, str]:
     for prefix, text in _PREFIXES.items():
         if name.startswith(prefix):
             return text, name.removeprefix(prefix)
-    raise KeyError(f"no words for feature '{name}'")
+    return name.replace("_", " ") + " is {0:.3g}", ""
