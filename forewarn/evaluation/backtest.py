@@ -111,7 +111,7 @@ class Backtest:
         recall, precision = np.nan_to_num([model.recall, model.precision])
         rate = self.brier["base_rate"]
         return Standing(
-            self.version, model.failures, float(recall), float(precision), self.brier["model"], rate, simple[best], best
+            self.version, model.incidents, float(recall), float(precision), self.brier["model"], rate, simple[best], best
         )
 
 

@@ -21,7 +21,7 @@ def test_first_good_model_is_promoted() -> None:
 @pytest.mark.parametrize(
     ("candidate", "why"),
     [
-        (replace(GOOD, failures=0), "no failure"),
+        (replace(GOOD, incidents=0), "no failure"),
         (replace(GOOD, recall=0.3), "below 50%"),
         (replace(GOOD, precision=0.4), "below 50%"),
         (replace(GOOD, brier=0.07), "Brier"),
@@ -31,6 +31,12 @@ def test_first_good_model_is_promoted() -> None:
 def test_a_weak_candidate_is_not(candidate: Standing, why: str) -> None:
     verdict = should_promote(candidate, None)
     assert not verdict.yes and why in verdict.reason
+
+
+def test_one_page_more_or_less_decides_nothing() -> None:
+    few = replace(GOOD, incidents=2, recall=1.0, precision=0.5, best_baseline_f1=0.8)
+    assert should_promote(few, None).yes
+    assert not should_promote(replace(few, incidents=20), None).yes
 
 
 def test_the_champion_stays_where_it_is_better() -> None:
