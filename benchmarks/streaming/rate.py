@@ -28,14 +28,16 @@ def history(fleet: Fleet, cells: int = HISTORY) -> Iterator[tuple[str, bytes]]:
             yield name, Template(name, len(part)).messages(part[None], fleet.values(rng, part)[None])[0]
 
 
-def scrapes(fleet: Fleet, count: int, seconds: float = SCRAPE_SECONDS) -> Iterator[tuple[str, bytes]]:
+def scrapes(
+    fleet: Fleet, count: int, seconds: float = SCRAPE_SECONDS, start_ns: int = START_NS
+) -> Iterator[tuple[str, bytes]]:
     """`count` scrapes of every entity, in the order of time."""
     rng = np.random.default_rng(2)
     templates = [Template(name) for name in fleet.names]
     block = 20
     for first in range(0, count, block):
         n = min(block, count - first)
-        times = START_NS + ((first + np.arange(n)) * seconds * 1e9).astype(np.int64)
+        times = start_ns + ((first + np.arange(n)) * seconds * 1e9).astype(np.int64)
         parts = []
         for template in templates:
             values = fleet.values(rng, times)  # [S, n]

@@ -4,7 +4,7 @@ import time
 
 from benchmarks.report import Result
 from benchmarks.streaming.broker import running_broker, send
-from benchmarks.streaming.fleet import Fleet
+from benchmarks.streaming.fleet import START_NS, Fleet
 from benchmarks.streaming.predictor import Predictor
 from benchmarks.streaming.rate import history, scrapes
 
@@ -13,10 +13,10 @@ ENTITIES, CELLS = 2000, 120
 
 def measure(entities: int = ENTITIES, cells: int = CELLS) -> list[Result]:
     """SIGKILL, another process at once, until it has read the log and scored everything again."""
-    samples = entities * 50 * (cells + 2)
+    fleet, samples = Fleet(entities), entities * 50 * (cells + 2)
     with running_broker() as address:
-        send(address, history(Fleet(entities), cells))
-        send(address, scrapes(Fleet(entities), 2, 60))
+        send(address, history(fleet, cells))
+        send(address, scrapes(fleet, 2, 60))
         first = Predictor(address, 60, 60)
         try:
             first.wait(samples)
@@ -24,9 +24,10 @@ def measure(entities: int = ENTITIES, cells: int = CELLS) -> list[Result]:
         finally:
             first.kill()
         killed = time.monotonic()
+        send(address, scrapes(fleet, 2, 60, START_NS + 120 * 10**9))  # comes in while nobody reads
         second = Predictor(address, 60, 60)
         try:
-            recovered = second.wait(samples) - killed
+            recovered = second.wait(samples + entities * 100) - killed
             again = second.risks
         finally:
             second.kill()

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     )
 
     gateway_port: int = Field(4318, description="Telemetry over HTTP.")
+    gateway_grpc_port: int = Field(4317, ge=0, description="OTLP over gRPC; 0: not.")
     gateway_token: SecretStr | None = Field(
         None, description="Bearer token that senders must show; none: loopback only."
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -13,9 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from forewarn.config.settings import Settings
+from forewarn.services.gateway import remote_write
 from forewarn.services.gateway.answers import JSON, PROTOBUF, Refused, accepted, refused
 from forewarn.services.gateway.body import read_body, unpack
 from forewarn.services.gateway.delivery import Delivery, Outgoing, Undelivered
+from forewarn.services.gateway.grpc_doors import GrpcDoors
 from forewarn.services.gateway.meters import Meters
 from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
@@ -29,6 +32,7 @@ _RETRY_AFTER_SECONDS = 5
 _SMALL_BODY = 32 * 1024  # below this, a thread costs more than the work
 
 Prepare = Callable[[bytes], list[Outgoing]]
+logger = structlog.get_logger("forewarn.services.gateway")
 
 
 class Gateway:
@@ -39,12 +43,19 @@ class Gateway:
         self._limit = settings.gateway_max_body_bytes
         self._delivery = delivery
         self._meters = meters
+        self._grpc: GrpcDoors | None = None
+        if settings.gateway_grpc_port:
+            host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
+            address = f"{host}:{settings.gateway_grpc_port}"
+            self._grpc = GrpcDoors(address, self._limit, self._check_token, self._take_otlp, meters)
 
     def app(self) -> Starlette:
-        """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/healthz`, `/readyz`, `/metrics`."""
+        """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
+        `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port is set."""
         routes = [Route(f"/v1/{signal}", self._otlp_door(signal), methods=["POST"]) for signal in _TOPICS]
         routes += [
             Route("/v1/activity", self._activity, methods=["POST"]),
+            Route("/api/v1/write", self._remote_write, methods=["POST"]),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics),
@@ -53,7 +64,16 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        if self._grpc is not None:
+            try:
+                logger.info("gateway listens for gRPC", port=await self._grpc.start())
+            except OSError as error:  # another gateway of this machine; HTTP goes on
+                logger.warning(
+                    "no OTLP over gRPC: set FOREWARN_GATEWAY_GRPC_PORT to a free port, or to 0", reason=str(error)
+                )
         yield
+        if self._grpc is not None:
+            await self._grpc.stop()
         await run_in_threadpool(self._delivery.close)
 
     def _otlp_door(self, signal: Signal) -> Callable[..., object]:
@@ -75,6 +95,17 @@ class Gateway:
 
         return await self._take(request, "activity", JSON, prepare, lambda: JSONResponse({}))
 
+    async def _remote_write(self, request: Request) -> Response:
+        started = time.perf_counter()
+        try:
+            remote_write.check_protocol(request)
+            await self._deliver(request, remote_write.DOOR, lambda body: remote_write.messages(body, self._meters))
+            response = remote_write.accepted()
+        except Refused as refusal:
+            response = remote_write.refused(refusal)
+        self._meters.answered(remote_write.DOOR, response.status_code, time.perf_counter() - started)
+        return response
+
     async def _take(
         self, request: Request, door: str, media_type: str, prepare: Prepare, answer: Callable[[], Response]
     ) -> Response:
@@ -88,11 +119,20 @@ class Gateway:
         return response
 
     async def _deliver(self, request: Request, door: str, prepare: Prepare) -> None:
-        self._check_token(request)
+        self._check_token(request.headers.get("authorization", ""))
         packed = await read_body(request, self._limit)
+        encoding = request.headers.get("content-encoding", "")
+        await self._hand_over(door, packed, lambda body: unpack(body, encoding, self._limit), prepare)
+
+    async def _take_otlp(self, signal: Signal, door: str, body: bytes) -> None:
+        """A request in protobuf that came over gRPC, already unpacked."""
+        await self._hand_over(door, body, bytes, _otlp_prepare(signal, PROTOBUF))
+
+    async def _hand_over(self, door: str, packed: bytes, unpacked: Callable[[bytes], bytes], prepare: Prepare) -> None:
+        """Return when the broker has all of it. Raises Refused."""
 
         def work() -> tuple[int, list[Outgoing]]:
-            body = unpack(packed, request.headers.get("content-encoding", ""), self._limit)
+            body = unpacked(packed)
             return len(body), prepare(body)
 
         try:
@@ -105,10 +145,10 @@ class Gateway:
             raise Refused(503, reason, _RETRY_AFTER_SECONDS) from error
         self._meters.accepted(door, size, len(messages))
 
-    def _check_token(self, request: Request) -> None:
+    def _check_token(self, authorization: str) -> None:
         if not self._token:
             return
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
             raise Refused(401, "send 'Authorization: Bearer <token>' with the gateway's token (FOREWARN_GATEWAY_TOKEN)")
 

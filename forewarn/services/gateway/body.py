@@ -45,7 +45,9 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
         return _inflate(body, zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS, limit)
     if encoding == "zstd":
         return _unpack_zstd(body, limit)
-    raise Refused(415, f"Content-Encoding '{encoding}' is not known; use gzip, deflate or zstd")
+    if encoding == "snappy":
+        return _unpack_snappy(body, limit)
+    raise Refused(415, f"Content-Encoding '{encoding}' is not known; use gzip, deflate, zstd or snappy")
 
 
 def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:
@@ -75,6 +77,16 @@ def _unpack_zstd(body: bytes, limit: int) -> bytes:
     if size > limit:
         raise _too_large(limit)
     return bytes(memoryview(room)[:size])
+
+
+def _unpack_snappy(body: bytes, limit: int) -> bytes:
+    """Snappy's block format, as Prometheus and Loki send it."""
+    try:
+        if cramjam.snappy.decompress_raw_len(body) > limit:
+            raise _too_large(limit)
+        return bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise Refused(400, f"the compressed body is damaged: {error}") from error
 
 
 def _too_large(limit: int) -> Refused:

@@ -17,6 +17,12 @@ class Meters:
         self._messages = Counter(
             "forewarn_gateway_messages", "Messages that the broker acknowledged.", ["door"], registry=self._registry
         )
+        self._dropped = Counter(
+            "forewarn_gateway_dropped",
+            "Records left out of what was taken.",
+            ["door", "reason"],
+            registry=self._registry,
+        )
         self._seconds = Histogram(
             "forewarn_gateway_request_duration_seconds", "From first byte to answer.", ["door"], registry=self._registry
         )
@@ -33,6 +39,11 @@ class Meters:
         self._messages.labels(door).inc(messages)
         self.counters["bytes_total"] += body_bytes
         self.counters["messages_total"] += messages
+
+    def dropped(self, door: str, reason: str, records: int) -> None:
+        """Records of a request were left out."""
+        if records:
+            self._dropped.labels(door, reason).inc(records)
 
     def answered(self, door: str, status: int, seconds: float) -> None:
         """A request was answered, whatever the answer."""

@@ -1,0 +1,87 @@
+"""OTLP over gRPC: the same doors for exporters that speak it, with reflection and health."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+from forewarn.services.gateway.answers import Refused
+from forewarn.services.gateway.meters import Meters
+from forewarn.telemetry.otlp_split import Signal
+
+# Signal, its descriptor and the service in it; each has the one method Export.
+_SERVICES: tuple[tuple[Signal, str], ...] = (
+    ("metrics", metrics_service_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name),
+    ("logs", logs_service_pb2.DESCRIPTOR.services_by_name["LogsService"].full_name),
+    ("traces", trace_service_pb2.DESCRIPTOR.services_by_name["TraceService"].full_name),
+)
+_CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 413: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_GRACE_SECONDS = 5.0
+
+Take = Callable[[Signal, str, bytes], Awaitable[None]]  # signal, door, request in protobuf; raises Refused
+Context = Any  # grpc.aio.ServicerContext
+
+
+class GrpcDoors:
+    """A gRPC server in the gateway's event loop. An answer means that the broker has all of the request."""
+
+    def __init__(
+        self, address: str, limit: int, check_token: Callable[[str], None], take: Take, meters: Meters
+    ) -> None:
+        self._address, self._limit = address, limit
+        self._check_token, self._take, self._meters = check_token, take, meters
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen; the port. Raises OSError where that is not possible."""
+        options = [("grpc.max_receive_message_length", self._limit), ("grpc.so_reuseport", 0)]
+        server = grpc.aio.server(
+            options=options, maximum_concurrent_rpcs=1000, compression=grpc.Compression.NoCompression
+        )
+        for signal, name in _SERVICES:
+            method = grpc.unary_unary_rpc_method_handler(self._export(signal))  # bytes in, bytes out
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": method}),))
+        servicer = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        for name in ("", *(name for _, name in _SERVICES)):
+            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        names = [name for _, name in _SERVICES] + [_HEALTH, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, server)
+        try:
+            port = server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {self._address} for gRPC") from error
+        await server.start()
+        self._server = server
+        return int(port)
+
+    async def stop(self) -> None:
+        """Finish what is under way, for a few seconds at most."""
+        if self._server is not None:
+            await self._server.stop(_GRACE_SECONDS)
+
+    def _export(self, signal: Signal) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        door = f"grpc_{signal}"
+
+        async def export(request: bytes, context: Context) -> bytes:
+            started, status = time.perf_counter(), 200
+            try:
+                metadata = dict(context.invocation_metadata() or ())
+                self._check_token(str(metadata.get("authorization", "")))
+                await self._take(signal, door, request)
+            except Refused as refusal:
+                status = refusal.status
+                await context.abort(getattr(grpc.StatusCode, _CODES.get(status, "UNKNOWN")), refusal.reason)
+            finally:
+                self._meters.answered(door, status, time.perf_counter() - started)
+            return b""  # an Export…ServiceResponse without partial_success: all of it was taken
+
+        return export
