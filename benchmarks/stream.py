@@ -11,6 +11,8 @@ PARTS = {
     "latency": "seconds from sample to risk",
     "memory": "bytes a series",
     "recovery": "seconds after a kill",
+    "doors": "what the gateway takes",
+    "archive": "what the archiver stores",
 }
 
 
