@@ -190,7 +190,7 @@ class Demo:
         self.console.rule("[bold]What became of it", align="left")
         facts = Facts(url, NAMESPACE)
         told, live = facts.told(), self.plan.live_from
-        truth = [TrueFailure(f.entity, f.signal, f.begin) for f in self.recording.failures() if f.begin >= live]
+        truth = [TrueFailure(f.entity, f.signal, f.begin, f.end) for f in self.recording.failures() if f.begin >= live]
         found = checks(truth, told, facts.failures(), facts.paged())
         summary.print_predictions(self.console, told)
         mails = len(list((self.home / "mail").glob("*.eml")))

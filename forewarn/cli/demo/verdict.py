@@ -17,6 +17,7 @@ class TrueFailure:
     entity: str
     signal: str
     at: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,10 @@ def _healthy_left_alone(truth: Sequence[TrueFailure], paged: Sequence[Incident])
 
 
 def _ledger_agrees(truth: Sequence[TrueFailure], told: Sequence[Told], failed: Sequence[Failed]) -> Check:
-    """Each hit names a true failure at its true time, and each failure that was seen is a true one."""
-    when: dict[tuple[str, str], list[datetime]] = {}
-    for t in truth:
-        when.setdefault((t.entity, t.signal), []).append(t.at)
+    """Each failure that the ledger names, alone or in a hit, was going on then, and none is missing."""
     claims = [(f.entity, f.signal, f.failed_at) for f in failed]
     claims += [(t.entity, t.signal, t.failed_at) for t in told if t.outcome == "hit" and t.failed_at]
-    wrong = [c for c in claims if not any(abs(c[2] - at) <= CLOSE or at <= c[2] for at in when.get((c[0], c[1]), []))]
+    wrong = [c for c in claims if not any(_was_failing(t, *c) for t in truth)]
     missing = [t for t in truth if not any(f.entity == t.entity and f.signal == t.signal for f in failed)]
     if wrong:
         return Check(
@@ -69,3 +67,7 @@ def _ledger_agrees(truth: Sequence[TrueFailure], told: Sequence[Told], failed: S
     if missing:
         return Check(False, f"the ledger lacks failures: {sorted({m.entity + ' ' + m.signal for m in missing})}")
     return Check(True, f"the ledger agrees with what happened ({len(failed)} failures seen, all of them true)")
+
+
+def _was_failing(truth: TrueFailure, entity: str, signal: str, at: datetime) -> bool:
+    return (truth.entity, truth.signal) == (entity, signal) and truth.at - CLOSE <= at <= truth.until + CLOSE
