@@ -34,9 +34,7 @@ def measure(entities: int = ENTITIES, scrape_count: int = SCRAPES) -> list[Resul
             send(address, scrapes(Fleet(entities), scrape_count))
             counters: dict[str, float] = {}
             stop = threading.Event()
-            settings = Settings(
-                kafka_bootstrap=address, postgres_url=SecretStr(url), _env_file=None
-            )  # type: ignore[call-arg]
+            settings = Settings(kafka_bootstrap=address, postgres_url=SecretStr(url), _env_file=None)  # type: ignore[call-arg]
             archiver = Archiver(settings, stop, counters)
             thread = threading.Thread(target=archiver.run)
             thread.start()
@@ -44,7 +42,9 @@ def measure(entities: int = ENTITIES, scrape_count: int = SCRAPES) -> list[Resul
             stop.set()
             thread.join(20)
             with psycopg.connect(url) as connection:
-                row = connection.execute("select count(*), pg_total_relation_size('metric_samples') from metric_samples")
+                row = connection.execute(
+                    "select count(*), pg_total_relation_size('metric_samples') from metric_samples"
+                )  # noqa: E501
                 stored = row.fetchone()
         finally:
             server.cleanup()

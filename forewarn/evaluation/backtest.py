@@ -110,9 +110,8 @@ class Backtest:
         best = max(simple, key=lambda k: simple[k])
         recall, precision = np.nan_to_num([model.recall, model.precision])
         rate = self.brier["base_rate"]
-        return Standing(
-            self.version, model.incidents, float(recall), float(precision), self.brier["model"], rate, simple[best], best
-        )
+        score = self.brier["model"]
+        return Standing(self.version, model.incidents, float(recall), float(precision), score, rate, simple[best], best)
 
 
 def backtest(scorer: Scorer, stretch: Stretch) -> Backtest:
