@@ -31,8 +31,9 @@ class EventMetrics:
     """Warnings held against failures, and as people get them: pages held against incidents.
 
     A failure is one signal that reaches its limit; failures of all signals that begin within INCIDENT_STEPS of each
-    other are one incident, warnings that do are one page. A page that begins while something is failing already, or
-    within INCIDENT_STEPS after, belongs to that incident and is not counted unless it came true by itself.
+    other are one incident. Warnings that begin within INCIDENT_STEPS of the first of them are one page. A page that
+    begins while something is failing already, or within INCIDENT_STEPS after, belongs to that incident and is not
+    counted unless it came true by itself.
     Leads are in steps before an incident's first failure, of the predicted incidents only; NaN without one.
     """
 
@@ -171,10 +172,11 @@ _Judged = tuple[Told, bool, bool]  # warning, whether it came true, whether its 
 
 
 def _pages(judged: list[_Judged]) -> list[list[_Judged]]:
-    """Warnings in groups that begin within INCIDENT_STEPS of each other."""
+    """Warnings in groups that begin within INCIDENT_STEPS of the first: a page does not go on without end, or one
+    that warns all the time would be one long page that comes true."""
     groups: list[list[_Judged]] = []
     for one in sorted(judged, key=lambda j: j[0].start):
-        if groups and one[0].start - groups[-1][-1][0].start <= INCIDENT_STEPS:
+        if groups and one[0].start - groups[-1][0][0].start <= INCIDENT_STEPS:
             groups[-1].append(one)
         else:
             groups.append([one])
@@ -244,7 +246,8 @@ def together(metrics: Sequence[EventMetrics]) -> EventMetrics:
 
 
 def best_threshold(metrics_at: Callable[[float], EventMetrics], default: float) -> float:
-    """The threshold with the best F0.5 (a page in vain costs more than a page too few): the middle of the best stretch, so that it does not sit on an edge.
+    """The threshold with the best F0.5 (a page in vain costs more than a page too few): the middle of the best
+    stretch, so that it does not sit on an edge.
 
     `default` where nothing failed, or nothing was predicted at any threshold.
     """

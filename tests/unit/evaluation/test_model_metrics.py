@@ -82,6 +82,13 @@ def test_a_page_during_an_incident_belongs_to_it() -> None:
     assert (m.warnings, m.true_warnings, m.pages, m.true_pages) == (4, 1, 2, 1)
 
 
+def test_warning_all_the_time_is_many_pages() -> None:
+    """A method that tells every series in turn cannot hide its noise behind the one that came true."""
+    noise = [Told(k % 20, start, start + 10) for k, start in enumerate(range(0, 6000, 50))]
+    m = event_metrics(noise, [np.array([3000]), *(np.array([], int) for _ in range(19))], 6400)
+    assert m.pages == 40 and m.true_pages <= 3
+
+
 def test_without_failures_recall_is_unknown() -> None:
     m = event_metrics([], [np.array([], int)], 100)
     assert np.isnan(m.recall) and np.isnan(m.precision) and m.f1 == 0
