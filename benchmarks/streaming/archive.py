@@ -44,7 +44,7 @@ def measure(entities: int = ENTITIES, scrape_count: int = SCRAPES) -> list[Resul
             with psycopg.connect(url) as connection:
                 row = connection.execute(
                     "select count(*), pg_total_relation_size('metric_samples') from metric_samples"
-                )  # noqa: E501
+                )
                 stored = row.fetchone()
         finally:
             server.cleanup()
