@@ -13,6 +13,7 @@ PARTS = {
     "recovery": "seconds after a kill",
     "doors": "what the gateway takes",
     "archive": "what the archiver stores",
+    "prometheus": "predict_linear beside us",
 }
 
 
