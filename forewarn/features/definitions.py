@@ -4,7 +4,7 @@ Time is counted in steps (window cells), so one model serves a signal sampled ea
 second. Every feature is dimensionless: relative to the signal's limit, to its own spread, or a count of steps.
 """
 
-FEATURE_VERSION = "2"
+FEATURE_VERSION = "3"
 
 MEDIUM_STEPS = 5  # steps in a cell of the medium window
 COARSE_STEPS = 15  # steps in a cell of the coarse window
@@ -60,6 +60,12 @@ FEATURE_NAMES: tuple[str, ...] = (
     "use_per_load_day",  # ln(use per request / yesterday's)
     "error_ratio",  # of the entity, mean of the last five minutes
     "latency_ratio",  # ln(latency of five minutes / latency of the day)
+    "log_steps_ramp",  # ln(1 + steps) until the ramp that the series is on reaches the limit, see ramp_kernel
+    "ramp_age",  # ln(1 + steps) since it began
+    "ramp_explained",  # share of the variance that 'level, then line' explains
+    "ramp_slope",  # limits per 60 steps
+    "ramp_bend",  # slope of its second half over that of the first
+    "ramp_rise",  # how far it has come
 )
 
 FEATURE_COUNT = len(FEATURE_NAMES)

@@ -16,6 +16,7 @@ from forewarn.features.definitions import (
     SEASON_DAYS,
     WEEK_COARSE,
 )
+from forewarn.features.ramp_kernel import RAMP_FEATURES, ramp_features
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -32,6 +33,8 @@ _RESIDUAL, _PROJECTED, _PROJECTED_STEPS = (
     INDEX["residual_slope_1h"], INDEX["projected_1h"], INDEX["log_steps_projected_1h"],
 )  # fmt: skip
 _RISING, _DROP, _NEW_HIGH, _FAILED = INDEX["rising_1h"], INDEX["drop_6h"], INDEX["new_high"], INDEX["failed_share_24h"]
+_RAMP = INDEX["log_steps_ramp"]
+_LOG_MOST = float(np.log1p(MAX_STEPS))
 _MISSING_1H, _MISSING_24H, _HISTORY = INDEX["missing_1h"], INDEX["missing_24h"], INDEX["log_history"]
 
 _HOUR = 60.0
@@ -282,6 +285,9 @@ def _series_features(
     out[_MISSING_1H] = 1.0 - there_hour / min(60, max(age, 1))
     out[_MISSING_24H] = max(0.0, 1.0 - there / min(MEDIUM_CELLS, max(age // MEDIUM_STEPS, 1)))
     out[_HISTORY] = np.log1p(max(age, 0))
+    ramp_features(
+        medium, em, MEDIUM_CELLS, scale, MEDIUM_STEPS, _LOG_MOST, out[_RAMP : _RAMP + RAMP_FEATURES]
+    )  # fmt: skip
 
 
 @njit(cache=True, parallel=True)

@@ -135,6 +135,12 @@ class WindowStore:
         self._add_roles(features, rows, end, context)
         return Snapshot(rows, features, self._latest(rows, end), limits, end - self._cells.first[rows])
 
+    def _begun(self, rows: I64, end: int) -> NDArray[np.bool_]:
+        """Which rows had a sample before `end`; one whose first samples are stale markers has none."""
+        first = self._cells.first[rows]
+        begun: NDArray[np.bool_] = (first > 0) & (first < end)
+        return begun
+
     def _features(self, rows: I64, end: int, limits: F64) -> F64:
         c = self._cells
         out = np.empty((len(rows), FEATURE_COUNT))
@@ -150,7 +156,7 @@ class WindowStore:
             wanted = role[rows] if len(rows) else np.empty(0, np.int64)
             distinct, inverse = np.unique(wanted, return_inverse=True)
             block = np.full((len(distinct), FEATURE_COUNT), np.nan)
-            there = distinct >= 0
+            there = (distinct >= 0) & self._begun(distinct, end)
             block[there] = self._features(distinct[there], end, np.full(there.sum(), limit))
             blocks.append(block[inverse])
         add_context(features, np.arange(len(rows)), *blocks)

@@ -16,7 +16,7 @@ from forewarn.telemetry.samples import Series
 F64 = NDArray[np.float64]
 
 _GROUPS: dict[str, tuple[str, ...]] = {
-    "trend": ("slope", "acceleration", "change", "ewma", "log_steps", "robust", "rising"),
+    "trend": ("slope", "acceleration", "change", "ewma", "log_steps", "robust", "rising", "ramp"),
     "level": ("ratio", "mean", "min", "max", "std", "distance", "new_high", "failed_share"),
     "season": ("day_", "week_"),
     "load": ("load_", "use_per_load"),

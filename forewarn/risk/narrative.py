@@ -14,7 +14,7 @@ _CEILING = np.log1p(MAX_STEPS)
 _SLOPES = {  # which slope a time to the limit follows from
     "to_limit_1h": "slope_1h", "to_limit_6h": "slope_6h", "to_limit_24h": "slope_24h",
     "to_limit_robust": "robust_slope_6h", "projected_1h": "residual_slope_1h", "projected_3h": "residual_slope_3h",
-    "projected_6h": "residual_slope_6h",
+    "projected_6h": "residual_slope_6h", "ramp": "ramp_slope",
 }  # fmt: skip
 RAISED = 1.4  # the limit that 'what if' tries, relative to the limit that is
 
@@ -76,7 +76,7 @@ def raise_limit(features: NDArray[np.float64]) -> NDArray[np.float64]:
     changed = features.copy()
     scaled = ("ratio", "mean_", "std_", "min_", "max_", "slope_", "acceleration_", "change_", "ewma_gap", "day_diff",
               "week_diff", "season_diff", "season_rise_", "residual_slope_", "projected_", "robust_slope_", "drop_",
-              "new_high")  # fmt: skip
+              "new_high", "ramp_slope", "ramp_rise")  # fmt: skip
     columns = [i for name, i in INDEX.items() if name.startswith(scaled)]
     changed[:, columns] /= RAISED
     changed[:, INDEX["distance"]] = 1 - changed[:, INDEX["ratio"]]
