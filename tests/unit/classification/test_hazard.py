@@ -63,7 +63,7 @@ def test_contributions_add_up_to_the_log_odds(model: HazardModel) -> None:
     X = ramps(40, 9)[0]
     contributions = model.contributions(X)
     assert contributions.shape == X.shape
-    assert np.abs(contributions[:, 0]).mean() > 5 * np.abs(contributions[:, 1:]).mean()
+    assert np.abs(contributions[:, 0]).mean() > 3 * np.abs(contributions[:, 1:]).mean()
     by_bin = model.shap_by_bin(X)
     hazard = model.hazard(X)
     log_odds = by_bin.sum(axis=2).T * model.slope + model.intercept
@@ -87,8 +87,8 @@ def test_starts_from_what_is_known(tmp_path: Path) -> None:
         expected = np.exp(np.nan_to_num(X[:, :1], nan=5.0))
         return 0.5 + 0.5 * np.exp(-np.array(HORIZONS) / expected / 1.5)
 
-    alone = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS)
-    started = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS, prior=prior)
+    alone = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS, rounds=20)
+    started = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS, rounds=20, prior=prior)
     failed = many[1] <= 180
     error = [np.mean((1 - m.survival(many[0])[:, 2] - failed)[many[2] >= 180] ** 2) for m in (alone, started)]
     assert error[1] < 0.95 * error[0]
