@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from alerter_stack import Stack, eventually, stack_on
 from confluent_kafka import Consumer, TopicPartition
-from conftest import free_port, running_broker
 from incident_records import ERRORS, LATENCY, SHOP_EDGES, at, clock, failure, recovery, risk
+from servers import free_port, running_broker
 
 from forewarn.incidents.records import decode_incident
 from forewarn.risk.records import encode

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from conftest import free_port
 from otlp_capture import OtlpCapture, capture_otlp
+from servers import free_port
 
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.telemetry.samples import Kind, Series

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import free_port, wait_for_port
 from dashboard_state import NOW, add_incident, add_risk, fill, incident_of, risk
+from servers import free_port, wait_for_port
 
 from forewarn.incidents.records import Incident
 from forewarn.stores.schema import create_tables

@@ -15,9 +15,9 @@ import numpy as np
 import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from conftest import free_port, running_broker
 from google.rpc.status_pb2 import Status
 from integration.processes import answers, service, wait_until
+from servers import free_port, running_broker
 
 from forewarn.config.settings import Settings
 from forewarn.services.archiver.service import Archiver

@@ -15,7 +15,6 @@ import httpx
 import numpy as np
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from conftest import free_port, running_broker
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from integration.processes import answers, service, wait_until
@@ -26,6 +25,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from servers import free_port, running_broker
 
 from forewarn.telemetry import topics
 from forewarn.telemetry.otlp_metrics import decode_metrics

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from conftest import free_port
+from servers import free_port
 
 from forewarn.stores.log import consumer, create_topics, producer, start_offset
 from forewarn.stores.offsets import Overtaken, Place, advance, read_offsets

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import free_port
 from otlp_capture import capture_otlp
+from servers import free_port
 from typer.testing import CliRunner
 
 from forewarn.cli.convert import app as convert_app

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from conftest import free_port
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from otlp_capture import capture_otlp
+from servers import free_port
 
 from forewarn.telemetry.sender import GatewayRefusedError, GatewayUnreachableError, OtlpSender
 
