@@ -128,7 +128,7 @@ class WindowStore:
         """Features of all limited series at the start of cell `end`, of the cells before it; closes those cells."""
         self._link()
         self.close_cells(end)
-        begun = self._cells.first[self._limited] < end
+        begun = self._begun(self._limited, end)
         rows, limits = self._limited[begun], self._cells.last_value[self._limit_row[begun]]
         features = self._features(rows, end, limits)
         context = self._context
