@@ -16,7 +16,6 @@ from forewarn.risk.quantities import (
 from forewarn.risk.records import Driver, Risk
 
 MAX_DRIVERS = 3
-MAX_ACTIONS = 2
 
 
 def title_of(cause: Episode) -> str:
@@ -39,8 +38,8 @@ def summary_of(cause: Episode, state: str, at: datetime, track_record: str) -> s
 def _forecast(cause: Episode, risk: Risk) -> str:
     when = format_time_to_failure(risk.time_to_failure, risk.probability, risk.horizon_seconds)
     why = _drivers(risk.drivers)
-    what = "; " + " or ".join(a.text.rstrip(".") for a in risk.actions[:MAX_ACTIONS]) if risk.actions else ""
-    return f"{cause.entity}: {_words(cause).reaches(_limit(cause))} {when}{why}{what}."
+    what = f" {risk.actions[0].text.rstrip('.')}." if risk.actions else ""
+    return f"{cause.entity}: {_words(cause).reaches(_limit(cause))} {when}{why}.{what}"
 
 
 def _drivers(drivers: Sequence[Driver]) -> str:

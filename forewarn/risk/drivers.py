@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from forewarn.features.definitions import FEATURE_NAMES, INDEX
 from forewarn.risk.catalogue import failure_mode
-from forewarn.risk.quantities import format_value
+from forewarn.risk.quantities import format_share, format_value
 from forewarn.risk.records import Driver
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer
 from forewarn.telemetry.samples import Series
@@ -27,6 +27,7 @@ _COLUMNS = {
     group: [i for i, name in enumerate(FEATURE_NAMES) if name.startswith(prefixes)]
     for group, prefixes in _GROUPS.items()
 }
+_RAISED = 0.1  # load or latency is worth telling from 10 % on
 _WORTH_TELLING = 0.05  # share of the risk that must go when a reason is taken away
 
 
@@ -60,33 +61,35 @@ def own_drivers(subject: Subject, scorer: Scorer, step_seconds: float) -> list[D
 
 
 def _sentence(group: str, subject: Subject, step_seconds: float) -> str:
-    """The reason of a group in words; '' where its numbers are missing."""
-    f = {name: subject.features[INDEX[name]] for name in FEATURE_NAMES}
-    limit, unit = subject.limit, subject.series.unit
-    what = f"{failure_mode(subject.series.signal).what} of {subject.series.entity}"
+    """The reason of a group as a noun phrase ('driven by …'); '' where its numbers are missing or say nothing.
+
+    Load, errors and latency are told only where they are raised: that the model also leans on their being low is
+    true, and no help to a reader.
+    """
+    f = {name: float(subject.features[INDEX[name]]) for name in FEATURE_NAMES}
+    entity = subject.series.entity
+    what = failure_mode(subject.series.signal).what
     per_hour = 60.0 / step_seconds  # features count per 60 steps
     if group == "trend":
         slope = next((f[n] for n in ("slope_1h", "slope_6h", "slope_24h") if f[n] > 0), np.nan)
-        amount = format_value(slope * limit * per_hour, unit, subject.series.signal)
-        return f"{what} grows by {amount} an hour" if np.isfinite(slope) else ""
+        amount = format_value(slope * subject.limit * per_hour, subject.series.unit, subject.series.signal)
+        return f"its growth of {amount} per hour" if np.isfinite(slope) else ""
     if group == "level":
-        high = ", the highest of the week" if f["new_high"] > 0 else ""
-        return f"{what} stands at {subject.value / limit:.0%} of its limit{high}"
+        high = ", higher than all week without failing" if f["new_high"] > 0 else ""
+        return f"the {what} standing at {format_share(subject.value / subject.limit)} of its limit{high}"
     if group == "season":
-        return (
-            f"{what} is {f['day_diff']:+.0%} of the limit against the same time yesterday"
-            if np.isfinite(f["day_diff"])
-            else ""
-        )
+        excess = f["season_diff"] if np.isfinite(f["season_diff"]) else f["day_diff"]
+        return f"{format_share(excess)} of the limit more in use than usual at this time" if excess > 0.05 else ""
     if group == "load":
-        if np.isfinite(f["load_day_ratio"]) and abs(f["load_day_ratio"]) > 0.1:
-            return f"request rate of {subject.series.entity} {np.expm1(f['load_day_ratio']):+.0%} against yesterday"
+        above = np.expm1(f["load_day_ratio"])
+        if above > _RAISED:
+            return f"a request rate of {entity} {format_share(above)} above yesterday's"
         slope = f["load_slope_1h"] * per_hour
-        return f"request rate of {subject.series.entity} {slope:+.0%} an hour" if np.isfinite(slope) else ""
+        return f"a request rate of {entity} growing by {format_share(slope)} per hour" if slope > _RAISED else ""
     if group == "errors":
-        return f"error ratio of {subject.series.entity} is {f['error_ratio']:.1%}" if f["error_ratio"] > 0 else ""
+        return f"an error ratio of {entity} of {format_share(f['error_ratio'])}" if f["error_ratio"] > 0.01 else ""
     rise = np.expm1(f["latency_ratio"])
-    return f"response time of {subject.series.entity} {rise:+.0%} against its day" if np.isfinite(rise) else ""
+    return f"a response time of {entity} {format_share(rise)} above its day's" if rise > _RAISED else ""
 
 
 def companions(

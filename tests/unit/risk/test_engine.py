@@ -66,7 +66,7 @@ def test_a_leak_is_told_ahead_and_its_failure_is_seen() -> None:
 def test_a_risk_says_why_and_what_to_do() -> None:
     risk = run(np.minimum(leak(), 1e9))[0][0]
     assert risk.mode == "memory_exhaustion"
-    assert any("grows by" in d.text for d in risk.drivers)
+    assert any("growth of" in d.text for d in risk.drivers)
     assert sum(d.contribution for d in risk.drivers) > 0.3
     assert any("of 954 MiB" in text for text in risk.evidence)
     assert any("1.3 GiB" in a.text for a in risk.actions)
