@@ -14,7 +14,7 @@ _SPREAD = 0.5  # deviation of ln(true / extrapolated time): about a factor of 1.
 _RAMP_SPREAD = 0.35  # the same of a ramp
 _Z80 = 1.2815515594  # half width of the central 80 % of a normal distribution
 _REACH = 2.0  # a ramp is believed as far ahead as it is old, times this
-_FADED = 1.5
+_FADED = 1.2  # given that it gets there, a ramp that seems to fade takes at most so many times the linear time
 _YOUNG = 40.0  # steps of a ramp that are nothing yet: a spike, a warm-up, a batch
 _GROWN = 180.0  # steps of history (half of the paging horizon) before which a start-up is not told from a leak
 
@@ -36,7 +36,7 @@ def trend_quantiles(features: F64) -> F64:
     season, ramp = np.exp((weight * np.log(median)).sum(1)), _ramp_steps_if_reached(features)
     known = _season_known(features) | ~(ramp < MAX_STEPS)
     centre = np.where(known, season, np.maximum(ramp, 1.0))
-    spread = np.exp(_Z80 * np.where(known, _SPREAD, _RAMP_SPREAD))
+    spread = np.exp(_Z80 * _SPREAD)
     return np.clip(np.stack([centre / spread, centre, centre * spread], 1), 1.0, MAX_STEPS)
 
 
