@@ -44,12 +44,11 @@ def at_most(metric: str, value: float, unit: str, goal: float, **more: object) -
 def write(name: str, results: Iterable[Result], folder: Path = RESULTS) -> Path:
     """Write `results/name.json`; figures that another run of the same benchmark measured stay."""
     path = folder / f"{name}.json"
-    kept = {row["metric"]: row for row in json.loads(path.read_text())["results"]} if path.exists() else {}
+    kept = {row["metric"]: row for row in json.loads(path.read_text())} if path.exists() else {}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    kept |= {result.metric: {**asdict(result), "measured_at": now} for result in results}
-    document = {"benchmark": name, "machine": machine(), "results": list(kept.values())}
+    kept |= {result.metric: {**asdict(result), "measured_at": now, "machine": machine()} for result in results}
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(list(kept.values()), indent=1, ensure_ascii=False) + "\n")
     return path
 
 

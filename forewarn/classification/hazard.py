@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from forewarn.classification.calibration import fit_platt
 from forewarn.classification.person_period import PersonPeriods, expand
-from forewarn.classification.prior import Prior, Survival
 from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 
 Floats = NDArray[np.float64]
@@ -63,9 +62,6 @@ class HazardModel:
     The hazard of a bin, P(fails in it | did not before), is one binary model with the bin as its last feature
     (Allison 1982, 'Discrete-time methods for the analysis of event histories'); survival is the product of
     (1 - hazard) and so never grows with the horizon. Rows that were not watched to the end are right-censored.
-
-    With a `prior` (what is known without training) the trees learn only what it leaves: there are dozens of failures
-    to learn from, not thousands.
     """
 
     booster: Any  # lightgbm.Booster
@@ -73,7 +69,6 @@ class HazardModel:
     horizons: tuple[int, ...]
     slope: Floats  # [H], Platt calibration of each bin
     intercept: Floats  # [H]
-    prior: Prior | None = None
 
     @classmethod
     def fit(
@@ -85,7 +80,6 @@ class HazardModel:
         *,
         seed: int = 0,
         rounds: int = 150,
-        prior: Survival | None = None,
         feature_names: tuple[str, ...] = FEATURE_NAMES,
         horizons: tuple[int, ...] = HORIZON_STEPS,
         threads: int = 1,  # two wait for each other where other processes are busy: measured 9 s against 97 s
@@ -101,12 +95,10 @@ class HazardModel:
             raise ValueError("no row to learn from: every time is missing or zero; is the history too short?")
         weights = periods.exposure * (1.0 if weight is None else np.asarray(weight)[periods.row])
         bins = len(horizons)
-        known = prior and Prior.fit(prior, np.asarray(X, dtype=np.float64), periods, weights, bins)
         data = lightgbm.Dataset(
             np.column_stack([_learnable(X, feature_names)[periods.row], periods.bin.astype(np.float32)]),
             periods.event,
             weight=weights / weights.mean(),
-            init_score=known.log_odds(np.asarray(X, dtype=np.float64))[periods.row, periods.bin] if known else None,
             feature_name=[*feature_names, BIN_FEATURE],
             free_raw_data=True,
         )
@@ -117,7 +109,7 @@ class HazardModel:
             "monotone_constraints": [*map(_direction, feature_names), 0],
         }
         booster = lightgbm.train(parameters, data, num_boost_round=rounds)
-        return cls(booster, tuple(feature_names), tuple(horizons), np.ones(bins), np.zeros(bins), known or None)
+        return cls(booster, tuple(feature_names), tuple(horizons), np.ones(bins), np.zeros(bins))
 
     def calibrate(
         self,
@@ -159,15 +151,14 @@ class HazardModel:
     def contributions(self, X: NDArray[np.floating[Any]]) -> Floats:
         """[n, F]: exact SHAP values of each feature (TreeSHAP, Lundberg 2020) in calibrated log-odds, summed over bins.
 
-        What the prior says is not in them: they tell what the trees add. Costs about a millisecond a row and bin:
-        explain only what is shown.
+        Costs about a millisecond a row and bin: explain only what is shown.
         """
         by_feature = self.shap_by_bin(X)[:, :, : len(self.feature_names)]
         return np.asarray(np.einsum("bnf,b->nf", by_feature, self.slope), dtype=np.float64)
 
     def shap_by_bin(self, X: NDArray[np.floating[Any]]) -> Floats:
         """[H, n, F + 2]: SHAP values in uncalibrated log-odds of each bin; the last two columns are the bin itself
-        and the expectation. A row's columns and the prior add up to its log-odds."""
+        and the expectation. A row's columns add up to its log-odds."""
         if len(X) == 0:
             return np.empty((len(self.horizons), 0, len(self.feature_names) + 2))
         raw = self.booster.predict(self._rows(X), pred_contrib=True)
@@ -182,26 +173,18 @@ class HazardModel:
             "horizons": self.horizons,
             "slope": self.slope.tolist(),
             "intercept": self.intercept.tolist(),
-            "prior": self.prior and {"slope": self.prior.slope.tolist(), "intercept": self.prior.intercept.tolist()},
         }
         (folder / "hazard.json").write_text(json.dumps(state, indent=1))
 
     @classmethod
-    def load(cls, folder: Path, prior: Survival | None = None) -> "HazardModel":
-        """Read what `save` wrote; `prior` is what it was trained with, for it is no file.
-
-        Raises FileNotFoundError where a file is missing, ValueError where the prior is.
-        """
+    def load(cls, folder: Path) -> "HazardModel":
+        """Read what `save` wrote. Raises FileNotFoundError where a file is missing."""
         import lightgbm
 
         state = json.loads((folder / "hazard.json").read_text())
         booster = lightgbm.Booster(model_str=(folder / "hazard.txt").read_text())
         names, horizons = tuple(state["feature_names"]), tuple(state["horizons"])
-        told = state["prior"]
-        if told and prior is None:
-            raise ValueError("this model starts from a prior: give the one that it was trained with")
-        known = Prior(prior, np.array(told["slope"]), np.array(told["intercept"])) if told and prior else None
-        return cls(booster, names, horizons, np.array(state["slope"]), np.array(state["intercept"]), known)
+        return cls(booster, names, horizons, np.array(state["slope"]), np.array(state["intercept"]))
 
     def _rows(self, X: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """[H × n, F + 1] float32: every row once a bin, bins outermost."""
@@ -219,8 +202,7 @@ class HazardModel:
         if len(X) == 0:
             return np.empty((0, len(self.horizons)))
         z = self.booster.predict(self._rows(X), raw_score=True)
-        trees = np.asarray(z, dtype=np.float64).reshape(len(self.horizons), len(X)).T
-        return trees if self.prior is None else trees + self.prior.log_odds(np.asarray(X, dtype=np.float64))
+        return np.asarray(z, dtype=np.float64).reshape(len(self.horizons), len(X)).T
 
 
 def _direction(name: str) -> int:

@@ -56,7 +56,7 @@ def score(scorer: Scorer, features: F64) -> Scores:
 class TrendScorer:
     """The first-day scorer: the signal's own trend, no training."""
 
-    version: str = "trend-1"
+    version: str = "trend-2"
     threshold: float = 0.7
 
     def survival(self, features: F64) -> F64:

@@ -78,27 +78,6 @@ def test_saved_model_says_the_same(model: HazardModel, tmp_path: Path) -> None:
     np.testing.assert_array_equal(HazardModel.load(tmp_path).survival(X), model.survival(X))
 
 
-def test_starts_from_what_is_known(tmp_path: Path) -> None:
-    """With a few dozen failures, a prior that is nearly right makes the model better than trees alone; it is needed
-    to load it."""
-    few, many = ramps(150, 21), ramps(4000, 22)
-
-    def prior(X: np.ndarray) -> np.ndarray:
-        expected = np.exp(np.nan_to_num(X[:, :1], nan=5.0))
-        return 0.5 + 0.5 * np.exp(-np.array(HORIZONS) / expected / 1.5)
-
-    alone = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS, rounds=20)
-    started = HazardModel.fit(*few, feature_names=NAMES, horizons=HORIZONS, rounds=20, prior=prior)
-    failed = many[1] <= 180
-    error = [np.mean((1 - m.survival(many[0])[:, 2] - failed)[many[2] >= 180] ** 2) for m in (alone, started)]
-    assert error[1] < 0.95 * error[0]
-    started.save(tmp_path)
-    loaded = HazardModel.load(tmp_path, prior=prior)
-    np.testing.assert_array_equal(loaded.survival(many[0]), started.survival(many[0]))
-    with pytest.raises(ValueError, match="prior"):
-        HazardModel.load(tmp_path)
-
-
 def test_same_seed_same_model() -> None:
     draw = ramps(1500, 4)
     first, second = (
