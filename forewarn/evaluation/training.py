@@ -16,6 +16,7 @@ from forewarn.risk.scorer import PAGING_HORIZON, TrainedScorer
 F64 = NDArray[np.float64]
 DEFAULT_THRESHOLD = 0.3  # where nothing failed that could tell a better one
 BLOCKS = 3
+TIME_STEPS = 720  # the time model speaks of failures within so many steps: with a whole day its intervals are useless
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,7 @@ def learn_failures(
     the later part alone. Raises ValueError where too few rows lead to a failure.
     """
     everything = train.with_rows(simulated)
-    ends, later_ends = everything.leads_to_failure, later.leads_to_failure
+    ends, later_ends = everything.steps <= TIME_STEPS, later.steps <= TIME_STEPS
     time = TimeToFailureModel.fit(everything.features[ends], everything.steps[ends], seed, everything.weight[ends])
     time = time.calibrate(later.features[later_ends], later.steps[later_ends])
     hazard = _hazard(everything, seed)

@@ -70,7 +70,7 @@ class TimeToFailureModel:
         return TimeToFailureModel(self._boosters, float(np.quantile(score, level)), shift)
 
     def predict(self, features: F64) -> F64:
-        """Quantiles of the steps until the failure, given that it comes: float64 [n, 3], increasing."""
+        """Quantiles of the steps until the failure, given that it comes soon: float64 [n, 3], increasing."""
         low, middle, high = self._raw(features).T
         stacked = np.stack([low - self.margin, middle + self.shift, high + self.margin], 1)
         return np.clip(np.expm1(np.sort(stacked, 1)), 1.0, MAX_STEPS)

@@ -12,15 +12,14 @@ _NAMESPACE = uuid.UUID("6f1d5a0e-7f0a-4c55-9a53-2f6c6f1f9d11")
 
 @dataclass(frozen=True, slots=True)
 class TimeToFailure:
-    """Quantiles of the time from the prediction until the failure, in seconds.
-
-    A quantile is None where so much of the probability lies beyond the horizon or at 'never'.
+    """Quantiles of the time from the prediction until the failure, in seconds, given that it comes in the next
+    720 steps (12 h at 60 s); None where one cannot be said.
     """
 
     p10: float | None
     p50: float | None
     p90: float | None
-    never: float  # probability that it does not happen at all
+    never: float  # probability that it does not happen within 1,440 steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class Watermark(Observation, frozen=True, tag="watermark"):
 
 
 class Abstained(Observation, frozen=True, tag="abstained"):
-    """The predictor does not know, and says why: 'too little history', 'late data', 'counter reset' …"""
+    """The predictor does not know, and says why ('too little history', 'no data' …); an empty reason: it knows again."""
 
     entity: str
     signal: str

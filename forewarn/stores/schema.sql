@@ -183,7 +183,7 @@ create table if not exists silences (
     author     text not null
 );
 
-create table if not exists abstentions (     -- the latest of each signal: why nothing is said
+create table if not exists abstentions ( -- the latest of each signal: why nothing is said; '' = it knows again
     entity text not null,
     signal text not null,
     reason text not null,

@@ -205,7 +205,7 @@ with recursive series_entities as (
     where n.state <> 'withdrawn' and not exists (select from outcomes o where o.risk_id = n.risk_id)
     group by n.entity
 ), silent as (
-    select entity, count(*)::int as signals from abstentions group by entity
+    select entity, count(*)::int as signals from abstentions where reason <> '' group by entity
 ), names as (
     select entity from series_entities where entity is not null
     union select entity from failing union select entity from watched union select entity from silent
@@ -234,5 +234,5 @@ order by c.at desc, c.entity limit %(shown)s
 _SILENCES = """
 select reason, count(*)::int as signals, count(distinct entity)::int as entities,
        (array_agg(entity || ' ' || signal order by at desc))[1:3] as examples, max(at) as latest
-from abstentions group by reason order by count(*) desc, reason
+from abstentions where reason <> '' group by reason order by count(*) desc, reason
 """
