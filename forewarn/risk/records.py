@@ -125,7 +125,7 @@ class Watermark(Observation, frozen=True, tag="watermark"):
 
 
 class Abstained(Observation, frozen=True, tag="abstained"):
-    """The predictor does not know, and says why ('too little history', 'no data' …); an empty reason: it knows again."""
+    """The predictor does not know, and says why ('too little history', 'no data' …); '': it knows again."""
 
     entity: str
     signal: str

@@ -96,7 +96,9 @@ _ENTITIES = """
 select s.entity, s.series, s.signals, coalesce(a.abstaining, 0) as abstaining from (
     select entity, count(*)::int as series, count(distinct signal)::int as signals
     from metric_series group by entity order by count(*) desc, entity limit 200
-) s left join (select entity, count(*)::int as abstaining from abstentions where reason <> '' group by entity) a using (entity)
+) s left join (
+    select entity, count(*)::int as abstaining from abstentions where reason <> '' group by entity
+) a using (entity)
 order by s.series desc, s.entity
 """
 
@@ -112,6 +114,8 @@ where n.last_sample between w.at - interval '1 hour' and w.at - %(quiet)s
 order by behind_seconds desc, m.entity, m.name limit 100
 """
 
-_ABSTENTIONS = "select entity, signal, reason, at from abstentions where reason <> '' order by at desc, entity, signal limit 100"
+_ABSTENTIONS = """
+select entity, signal, reason, at from abstentions where reason <> '' order by at desc, entity, signal limit 100
+"""
 
 _DECISIONS = "select at, actor, action, subject, reason from audit order by at desc, audit_id desc limit 40"
