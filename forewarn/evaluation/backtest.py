@@ -106,7 +106,7 @@ class Backtest:
     def standing(self) -> Standing:
         """What promotion asks."""
         model = self.events["model"]
-        simple = {k: m.f1 for k, m in self.events.items() if k in ("predict_linear", "static_90")}
+        simple = {k: m.f1 for k, m in self.events.items() if k != "model"}
         best = max(simple, key=lambda k: simple[k])
         recall, precision = np.nan_to_num([model.recall, model.precision])
         rate = self.brier["base_rate"]

@@ -83,12 +83,6 @@ class EventMetrics:
         total = self.recall + self.precision
         return 2 * self.recall * self.precision / total if total > 0 else 0.0
 
-    @property
-    def f_half(self) -> float:
-        """F0.5 (van Rijsbergen 1979): as F1, with precision counting twice as much; 0 where either is undefined."""
-        total = self.recall + 0.25 * self.precision
-        return 1.25 * self.recall * self.precision / total if total > 0 else 0.0
-
 
 def warnings_of(probability: F64, at: I64, threshold: float) -> list[Told]:
     """Stretches in which a risk is told: `probability` [S, M] of failing within the paging horizon, scored at cells
@@ -246,19 +240,20 @@ def together(metrics: Sequence[EventMetrics]) -> EventMetrics:
 
 
 def best_threshold(metrics_at: Callable[[float], EventMetrics], default: float) -> float:
-    """The threshold with the best F0.5 (a page in vain costs more than a page too few): the middle of the best
-    stretch, so that it does not sit on an edge.
+    """The highest threshold of the stretch around the best F1 where F1 is within 0.05 of it.
 
+    Differences that small are one page more or less, and of two thresholds that do alike the higher one is quieter.
     `default` where nothing failed, or nothing was predicted at any threshold.
     """
     grid = np.round(np.arange(0.1, 0.91, 0.05), 2)
-    value = np.array([metrics_at(float(t)).f_half for t in grid])
+    value = np.array([metrics_at(float(t)).f1 for t in grid])
     first = int(np.argmax(value))
     if value[first] <= 0:
         return default
-    good = value >= value[first] - 0.02
-    run = [i for i in np.flatnonzero(good) if good[min(i, first) : max(i, first) + 1].all()]
-    return float(grid[run[len(run) // 2]])
+    last = first
+    while last + 1 < len(grid) and value[last + 1] >= value[first] - 0.05:
+        last += 1
+    return float(grid[last])
 
 
 def known_outcome(steps: F64, observed: F64, horizon: float) -> tuple[Bools, Bools]:

@@ -21,7 +21,8 @@ class Standing:
 
     incidents: independent ones; signals that fail together are one. brier, brier_baseline: of P(failure within the
     paging horizon), the model's and the base rate's; lower is better.
-    best_baseline_f1: the best of the simple methods (linear extrapolation, static threshold) on the same interval.
+    best_baseline_f1: the best of the simple methods (linear extrapolation, static threshold, the first-day trend that
+    serves until there is a model) on the same interval.
     """
 
     version: str

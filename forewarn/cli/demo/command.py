@@ -162,10 +162,15 @@ class Demo:
 
     def _await_champion(self, settings: Settings, url: str) -> None:
         facts = Facts(url, NAMESPACE)
-        champion = facts.champion()
+        champion, withheld = facts.champion(), facts.withheld()
         facts.close()
         if champion is None:
-            raise CommandError("no model was promoted: the reason is in Dagster's run, asset champion_model")
+            self.console.print(
+                f"[yellow]The trained model was not promoted:[/] {withheld}. The first-day model goes on serving: "
+                "what does not beat the simple does not serve.",
+                soft_wrap=True,
+            )
+            return
 
         def taken_up() -> bool:
             answer = httpx.post(f"http://127.0.0.1:{settings.predictor_port}/status", json={}, timeout=5)

@@ -105,9 +105,7 @@ class Facts:
         ).fetchone()
         return (row[0], row[1]) if row else None
 
-    def caught_up(self) -> bool:
-        """Whether predictor, archiver and alerter have nothing left to read, by their last heartbeat."""
-        rows = self._connection.execute(
-            b"select coalesce((counters->>'lag_messages')::float, 0) from service_status where service = 'predictor'"
-        ).fetchall()
-        return bool(rows) and all(lag == 0 for (lag,) in rows)
+    def withheld(self) -> str:
+        """Why the newest model was not promoted."""
+        row = self._connection.execute(b"select reason from model_versions order by trained_at desc limit 1").fetchone()
+        return str(row[0]) if row else "there is none"
