@@ -231,6 +231,10 @@ def demo(
     history_days: Annotated[float, typer.Option(min=7, max=60, metavar="DAYS", help="History to learn from.")] = 14.0,
     hours: Annotated[float, typer.Option(min=10, max=48, metavar="HOURS", help="Length of the live day.")] = 14.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another shop and another failure.")] = 7,
+    end: Annotated[
+        datetime | None,
+        typer.Option(help="Event time (UTC) at which the day ends.", show_default="now", formats=["%Y-%m-%dT%H:%M:%S"]),
+    ] = None,
     home: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of all state.", show_default="FOREWARN_HOME or .forewarn")
     ] = None,
@@ -249,9 +253,9 @@ def demo(
         raise CommandError(f"--scenario {scenario}: not known; see `forewarn simulate --list`", status=2)
     folder = (home or Settings().home).resolve()
     os.environ["FOREWARN_HOME"] = str(folder)
-    end = datetime.fromtimestamp(time.time() // 60 * 60, UTC)
+    until = end.replace(tzinfo=UTC) if end else datetime.fromtimestamp(time.time() // 60 * 60, UTC)
     console = Console(highlight=False)
-    show = Demo(console, folder, Plan(end, history_days, hours, scenario, seed, _STEP_SECONDS, NAMESPACE), speed)
+    show = Demo(console, folder, Plan(until, history_days, hours, scenario, seed, _STEP_SECONDS, NAMESPACE), speed)
     try:
         status = show.run()
         if not once:
