@@ -16,6 +16,7 @@ from forewarn.risk.quantities import (
 from forewarn.risk.records import Driver, Risk
 
 MAX_DRIVERS = 3
+MAX_ACTIONS = 2
 
 
 def title_of(cause: Episode) -> str:
@@ -38,8 +39,14 @@ def summary_of(cause: Episode, state: str, at: datetime, track_record: str) -> s
 def _forecast(cause: Episode, risk: Risk) -> str:
     when = format_time_to_failure(risk.time_to_failure, risk.probability, risk.horizon_seconds)
     why = _drivers(risk.drivers)
-    what = f" {risk.actions[0].text.rstrip('.')}." if risk.actions else ""
-    return f"{cause.entity}: {_words(cause).reaches(_limit(cause))} {when}{why}.{what}"
+    what = "; " + " or ".join(_brief(a.text) for a in risk.actions[:MAX_ACTIONS]) if risk.actions else ""
+    return f"{cause.entity}: {_words(cause).reaches(_limit(cause))} {when}{why}{what}."
+
+
+def _brief(action: str) -> str:
+    """An action inside a sentence: without the explanation or the computed effect after its colon."""
+    text = action.partition(": ")[0].rstrip(".")
+    return text[:1].lower() + text[1:]
 
 
 def _drivers(drivers: Sequence[Driver]) -> str:
