@@ -113,8 +113,14 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan(start: Start, tmp_path: Path,
 
 
 def _reapers(pid: int) -> list[psutil.Process]:
-    children = [p for p in psutil.Process(pid).children() if p.status() != psutil.STATUS_ZOMBIE]
-    return [p for p in children if "forewarn.services.stack.reaper" in p.cmdline()]
+    return [p for p in psutil.Process(pid).children() if _is_reaper(p)]
+
+
+def _is_reaper(process: psutil.Process) -> bool:
+    try:
+        return "forewarn.services.stack.reaper" in process.cmdline()
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):  # it ended meanwhile
+        return False
 
 
 def test_leftovers_of_a_killed_stack_are_ended_by_the_next_start(start: Start, tmp_path: Path) -> None:
