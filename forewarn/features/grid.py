@@ -20,17 +20,6 @@ def grid_start(start_ns: int, step_seconds: float) -> int:
     return start_ns // block * block
 
 
-def to_grid(
-    times_ns: I64, values: NDArray[np.float64], kind: Kind, start_ns: int, step_seconds: float, cells: int
-) -> F32:
-    """One series as float32 [cells], NaN = missing; counters become rates per second.
-
-    times_ns: int64 [n] in any order; values: float64 [n]. start_ns must come from `grid_start`.
-    Raises ValueError where it does not.
-    """
-    return to_grids(np.zeros(len(times_ns), np.int32), times_ns, values, [kind], start_ns, step_seconds, cells)[0]
-
-
 def to_grids(
     index: NDArray[np.int32],
     times_ns: I64,
@@ -40,7 +29,11 @@ def to_grids(
     step_seconds: float,
     cells: int,
 ) -> F32:
-    """Many series at once: float32 [S, cells] from n samples, each of series `index[i]` < S = len(kinds)."""
+    """Many series at once: float32 [S, cells], NaN = missing; counters become rates per second.
+
+    index: int32 [n], the series (< S = len(kinds)) of each of n samples; times_ns: int64 [n] in any order;
+    values: float64 [n]. Raises ValueError where start_ns does not come from `grid_start`.
+    """
     step_ns = int(step_seconds * 1e9)
     if start_ns % (step_ns * COARSE_STEPS):
         raise ValueError(

@@ -174,10 +174,10 @@ class Demo:
 
         def taken_up() -> bool:
             answer = httpx.post(f"http://127.0.0.1:{settings.predictor_port}/status", json={}, timeout=5)
-            return bool(answer.json()["model_version"] == champion[0])
+            return bool(answer.json()["model_version"] == champion)
 
-        _wait(taken_up, f"the predictor did not take up model {champion[0]}")
-        self.console.print(f"The predictor serves model [bold]{champion[0]}[/].")
+        _wait(taken_up, f"the predictor did not take up model {champion}")
+        self.console.print(f"The predictor serves model [bold]{champion}[/].")
 
     def _live_day(self, settings: Settings, url: str) -> None:
         with self.stage(f"A live day at {self.speed:.0f} times real time: {self.plan.scenario}"):

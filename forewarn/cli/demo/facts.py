@@ -9,9 +9,7 @@ import psycopg
 from forewarn.incidents.records import Incident, decode_incident
 
 _VERSIONS = b"""
-select h.payload::text, h.recorded_at,
-       exists (select from outbox o where o.incident_id = h.incident_id and o.status = 'sent' and o.channel = 'email')
-from incident_history h
+select h.payload::text, h.recorded_at from incident_history h
 where h.payload->>'entity' like %s and h.recorded_at > %s order by h.recorded_at, h.version
 """
 _PREDICTIONS = b"""
@@ -70,7 +68,7 @@ class Facts:
     def incident_versions(self, after: datetime) -> list[tuple[Incident, datetime]]:
         """Versions of incidents recorded after a wall-clock time, oldest first."""
         rows = self._connection.execute(_VERSIONS, (self._of, after)).fetchall()
-        return [(decode_incident(payload.encode()), at) for payload, at, _ in rows]
+        return [(decode_incident(payload.encode()), at) for payload, at in rows]
 
     def told(self) -> list[Told]:
         """Every episode's first prediction."""
@@ -98,12 +96,10 @@ class Facts:
         ).fetchone()
         return int(row[0]) if row else 0
 
-    def champion(self) -> tuple[str, dict[str, Any]] | None:
-        """Version and metrics of the model that serves."""
-        row = self._connection.execute(
-            b"select version, metrics from model_versions where stage = 'champion'"
-        ).fetchone()
-        return (row[0], row[1]) if row else None
+    def champion(self) -> str | None:
+        """Version of the model that serves."""
+        row = self._connection.execute(b"select version from model_versions where stage = 'champion'").fetchone()
+        return str(row[0]) if row else None
 
     def withheld(self) -> str:
         """Why the newest model was not promoted."""
