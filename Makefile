@@ -66,8 +66,9 @@ format: install ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 lock: install ## Resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev \
+	@$(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev --extra benchmarks \
 		--override requirements.overrides pyproject.toml -o requirements.lock
+	sed -i 's/^torch==\(.*\)+cpu/torch==\1/' requirements.lock  # an index without this build has the plain version
 
 env-example: install ## Write .env.example from the settings
 	@$(BIN)/python -m forewarn.config.example > .env.example
