@@ -11,6 +11,8 @@ BIN := .venv/bin
 ARGS ?=
 PYTEST_ARGS ?=
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# torch without CUDA: from where pip is told to look, else from PyTorch's own index
+TORCH := $(if $(UV_FIND_LINKS),,--torch-backend cpu)
 ifneq ($(wildcard ../shared/data),)
 export FOREWARN_DATA ?= $(abspath ../shared/data)
 endif
@@ -39,7 +41,7 @@ install: ## Install the locked environment into .venv (skipped when nothing chan
 	echo "[2/4] uv, which installs the rest"
 	[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	echo "[3/4] $$(grep -cE '^[a-zA-Z0-9]' requirements.lock) packages of requirements.lock (the large ones: torch, pyarrow, llvmlite)"
-	$(BIN)/uv pip install --python $(BIN)/python --no-deps -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps $(TORCH) -r requirements.lock
 	echo "[4/4] forewarn itself"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	cp requirements.lock .venv/.installed.lock
@@ -66,9 +68,10 @@ format: install ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 lock: install ## Resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev --extra benchmarks \
-		--override requirements.overrides pyproject.toml -o requirements.lock
-	sed -i 's/^torch==\(.*\)+cpu/torch==\1/' requirements.lock  # an index without this build has the plain version
+	@sed -i 's/^torch==[0-9.]*$$/&+cpu/' requirements.lock  # the build without CUDA is preferred, and its name left out
+	$(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev \
+		--extra benchmarks --override requirements.overrides pyproject.toml -o requirements.lock
+	sed -i 's/^\(torch==.*\)+cpu/\1/' requirements.lock
 
 env-example: install ## Write .env.example from the settings
 	@$(BIN)/python -m forewarn.config.example > .env.example
