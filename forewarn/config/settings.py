@@ -59,6 +59,18 @@ class Settings(BaseSettings):
     mail_to: str = Field("oncall@localhost", description="Who gets alerts.")
     public_url: str = Field("http://127.0.0.1:5006", description="Where people reach the dashboard, for links.")
 
+    retention_days: int = Field(
+        0, ge=0, description="Days (by event time) that raw samples, logs, spans and activity are kept; 0: for ever."
+    )
+    rollup_retention_days: int = Field(400, ge=0, description="Days that roll-ups of samples are kept; 0: for ever.")
+    loki_url: str | None = Field(None, description="Loki for logs, such as http://loki:3100; none: PostgreSQL.")
+    loki_tenant: str | None = Field(None, description="Tenant at Loki (X-Scope-OrgID); none: single tenant.")
+    loki_token: SecretStr | None = Field(None, description="Bearer token at Loki; none: no authorization.")
+    prometheus_token: SecretStr | None = Field(None, description="Bearer token for `forewarn import prometheus`.")
+    prometheus_user: str | None = Field(None, description="User for `forewarn import prometheus`; none: no login.")
+    prometheus_password: SecretStr | None = Field(None, description="Password for `forewarn import prometheus`.")
+    feast_push: bool = Field(False, description="Predictor: push the newest features to Feast's online store.")
+
     log_level: str = Field("INFO", description="Least severe level that is logged: DEBUG, INFO, WARNING, ERROR.")
     log_format: str = Field(
         "console", pattern="^(console|json)$", description="Logs for people or as JSON: console, json."

@@ -1,6 +1,7 @@
 """The archive of metrics: every sample by series and time, in PostgreSQL."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -9,7 +10,9 @@ import psycopg
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forewarn.stores.locks import Lock
 from forewarn.stores.metric_series import SeriesNumbers, stored_series
+from forewarn.stores.rollups import cells_of, name_pending
 from forewarn.stores.sample_partitions import SamplePartitions
 from forewarn.stores.sample_rows import decode_rows, encode_rows
 from forewarn.telemetry.samples import SampleBatch, Series, namespace_of
@@ -26,6 +29,16 @@ SCHEMA = pa.schema(
         ("value", pa.float64()),
     ]
 )
+
+
+# The bounds let PostgreSQL leave out the days that are not concerned.
+_INSERT_MISSING = """
+insert into metric_samples (series_id, time, value)
+select distinct on (series_id, time) series_id, time, value from imported_samples n
+where not exists (
+    select from metric_samples m where m.series_id = n.series_id and m.time = n.time
+    and m.time >= (select min(time) from imported_samples) and m.time <= (select max(time) from imported_samples))
+"""
 
 
 class MetricArchive(Protocol):
@@ -79,32 +92,63 @@ class SampleWriter:
         self._numbers = SeriesNumbers()
         self._partitions = SamplePartitions()
 
-    def prepare(self, connection: psycopg.Connection, batches: Iterable[SampleBatch]) -> bytes | None:
-        """Register the series and days of the batches (committed at once) and return their COPY data."""
+    def prepare(self, connection: psycopg.Connection, batches: Iterable[SampleBatch]) -> "PreparedSamples | None":
+        """Register the series and days of the batches (committed at once) and return what `copy` takes."""
         batches = [batch for batch in batches if len(batch)]
         if not batches:
             return None
         ids = np.concatenate([self._numbers.of(connection, batch.series)[batch.index] for batch in batches])
         times = np.concatenate([batch.times for batch in batches])
         self._partitions.ensure(connection, times)
-        return encode_rows(ids, times, np.concatenate([batch.values for batch in batches]))
+        rows = encode_rows(ids, times, np.concatenate([batch.values for batch in batches]))
+        return PreparedSamples(rows, cells_of(times))
 
-    def copy(self, connection: psycopg.Connection, rows: bytes) -> None:
+    def copy(self, connection: psycopg.Connection, prepared: "PreparedSamples") -> None:
         """Copy what `prepare` returned, in the open transaction."""
         statement = "copy metric_samples (series_id, time, value) from stdin (format binary)"
         try:
             with connection.cursor() as cursor, cursor.copy(statement) as copy:
-                copy.write(rows)
+                copy.write(prepared.rows)
         except psycopg.errors.CheckViolation:  # no partition: retention dropped one that we knew
             self._partitions.forget()
             raise
+        name_pending(connection, prepared.cells)
+
+    def copy_missing(self, connection: psycopg.Connection, prepared: "PreparedSamples") -> int:
+        """Copy those that are not there (same series, same time), in the open transaction; returns how many.
+
+        Two callers wait for each other; what an archiver stores in the same moment is not seen.
+        """
+        connection.execute("select pg_advisory_xact_lock(%s)", (Lock.IMPORT_SAMPLES.value,))
+        connection.execute("create temp table imported_samples (like metric_samples) on commit drop")
+        statement = "copy imported_samples (series_id, time, value) from stdin (format binary)"
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(prepared.rows)
+        connection.execute("analyze imported_samples")
+        try:
+            new = connection.execute(_INSERT_MISSING).rowcount
+        except psycopg.errors.CheckViolation:
+            self._partitions.forget()
+            raise
+        connection.execute("drop table imported_samples")
+        if new:
+            name_pending(connection, prepared.cells)
+        return new
 
     def write(self, connection: psycopg.Connection, batches: Iterable[SampleBatch]) -> None:
         """`prepare`, `copy` and commit."""
-        rows = self.prepare(connection, batches)
-        if rows is not None:
-            self.copy(connection, rows)
+        prepared = self.prepare(connection, batches)
+        if prepared is not None:
+            self.copy(connection, prepared)
         connection.commit()
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSamples:
+    """rows: samples in PostgreSQL's binary COPY format. cells: the 5-minute cells that they fall into."""
+
+    rows: bytes
+    cells: list[datetime]
 
 
 def samples_table(

@@ -9,3 +9,5 @@ class Lock(IntEnum):
     CREATE_TABLES = 7_305_511
     MAKE_PARTITION = 7_305_512
     LEAD_ALERTING = 7_305_513  # held by the active alerter as long as it lives
+    TEND_ARCHIVE = 7_305_521  # held by the archiver that rolls up and drops
+    IMPORT_SAMPLES = 7_305_522

@@ -18,6 +18,50 @@ create table if not exists metric_samples (  -- a hypertable where TimescaleDB i
 ) partition by range (time);
 create index if not exists metric_samples_series_time on metric_samples (series_id, time);
 
+create index if not exists metric_samples_time on metric_samples
+    using brin (time) with (pages_per_range = 32, autosummarize = on);
+
+create table if not exists rollup_pending (  -- 5-minute cells that got samples since they were rolled up
+    cell        timestamptz not null,
+    recorded_at timestamptz not null default clock_timestamp()
+);
+
+create table if not exists metric_rollups_5m (
+    series_id bigint not null,
+    time      timestamptz not null,          -- start of the cell
+    min       double precision not null,
+    max       double precision not null,
+    mean      double precision not null,
+    count     bigint not null,
+    last      double precision not null,
+    primary key (series_id, time)
+);
+create index if not exists metric_rollups_5m_time on metric_rollups_5m (time);
+
+create table if not exists metric_rollups_1h (
+    series_id bigint not null,
+    time      timestamptz not null,
+    min       double precision not null,
+    max       double precision not null,
+    mean      double precision not null,
+    count     bigint not null,
+    last      double precision not null,
+    primary key (series_id, time)
+);
+create index if not exists metric_rollups_1h_time on metric_rollups_1h (time);
+
+create table if not exists imported_spans (  -- stored with what was imported, in one transaction
+    source      text not null,               -- address without user and password, or file
+    selector    text not null,
+    namespace   text not null,
+    step_ms     bigint not null,             -- 0: raw samples
+    start_at    timestamptz not null,
+    stop_at     timestamptz not null,        -- exclusive
+    samples     bigint not null,
+    recorded_at timestamptz not null default now(),
+    primary key (source, selector, namespace, step_ms, start_at)
+);
+
 create table if not exists log_records (
     time        timestamptz not null,
     entity      text not null,

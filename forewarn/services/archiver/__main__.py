@@ -10,6 +10,7 @@ import structlog
 
 from forewarn.config.settings import Settings
 from forewarn.services.archiver.service import Archiver
+from forewarn.services.archiver.tending import Tending
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.stores.log import create_topics
@@ -32,7 +33,8 @@ def main() -> None:
         time.sleep(1)
     with Heartbeat(url, "archiver", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
         logger.info("archiver runs")
-        Archiver(settings, stop, heartbeat.counters).run()
+        with Tending(settings, heartbeat.counters):
+            Archiver(settings, stop, heartbeat.counters).run()
     logger.info("archiver stopped", **heartbeat.counters)
 
 

@@ -4,7 +4,7 @@ import psycopg
 import structlog
 
 from forewarn.services.archiver.batch import Batch
-from forewarn.stores.archive import SampleWriter
+from forewarn.stores.archive import PreparedSamples, SampleWriter
 from forewarn.stores.event_rows import add_edges, copy_activity, copy_logs, copy_spans
 from forewarn.stores.offsets import Place, advance, read_offsets
 
@@ -53,7 +53,7 @@ class Store:
             self._connection.close()
         self._connection = None
 
-    def _write(self, connection: psycopg.Connection, batch: Batch, rows: bytes | None) -> None:
+    def _write(self, connection: psycopg.Connection, batch: Batch, rows: PreparedSamples | None) -> None:
         advance(connection, self._group, self._expected, batch.reached)
         if rows is not None:
             self._samples.copy(connection, rows)

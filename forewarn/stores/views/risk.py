@@ -10,6 +10,7 @@ from forewarn.evaluation.ledger import TrackRecord
 from forewarn.incidents.records import Incident, decode_incident
 from forewarn.risk.records import Risk, decode_risk
 from forewarn.stores.ledger import PostgresLedger
+from forewarn.stores.rollups import FIVE_MINUTES, WIDTHS, best_width
 from forewarn.stores.views.now import rows
 from forewarn.telemetry.samples import namespace_of
 
@@ -142,8 +143,20 @@ def _measured(
     start = first + timedelta(seconds=earliest)
     end = min(clock or risk.predicted_at, risk.expires_at)
     cell = timedelta(seconds=max(1.0, (end - start).total_seconds() / POINTS))
-    found = connection.execute(_MEASURED.encode(), (cell, start, risk.entity, risk.signal, start, end)).fetchall()
+    values = {"cell": cell, "start": start, "end": end, "entity": risk.entity, "signal": risk.signal}
+    for source in _sources(cell):
+        found = connection.execute(_MEASURED.format(source=source).encode(), values).fetchall()
+        if found:
+            break
     return tuple(t for t, _ in found), tuple(float(v) for _, v in found)
+
+
+def _sources(cell: timedelta) -> tuple[str, ...]:
+    """Where to look, in order: roll-ups for wide cells, else samples, else what retention has left of them."""
+    width = best_width(cell)
+    tables = [WIDTHS[each] for each in (width, FIVE_MINUTES) if each]
+    rolled = [f"(select series_id, time, mean as value from {table})" for table in tables]  # noqa: S608 (constants)
+    return (*rolled[:-1], "metric_samples", rolled[-1])
 
 
 _REVISIONS = """
@@ -165,8 +178,9 @@ where incident_id = %s::uuid or episode = %s::uuid order by given_at desc limit 
 """
 
 _MEASURED = """
-select date_bin(%s, time, %s) as cell, avg(value) from metric_samples
-where series_id = (select series_id from metric_series where entity = %s and name = %s and kind = 'gauge')
-  and time between %s and %s and value <> 'NaN'
+select date_bin(%(cell)s, time, %(start)s) as cell, avg(value) from {source} measured
+where series_id = (
+    select series_id from metric_series where entity = %(entity)s and name = %(signal)s and kind = 'gauge')
+  and time between %(start)s and %(end)s and value <> 'NaN'
 group by cell order by cell
 """
