@@ -156,7 +156,7 @@ class RiskEngine:
         new = end - self.scored_cell if self.scored_cell >= 0 else self._score_every
         cells = self.windows.history(seen.rows, end, int(np.clip(new, 1, 300)))
         with np.errstate(invalid="ignore"):
-            at_limit = cells >= seen.limits[:, None].astype(np.float32)
+            at_limit = (cells >= seen.limits[:, None].astype(np.float32)) & (seen.limits[:, None] > 0)  # 0: unlimited
         found: list[Observation] = []
         for i in np.flatnonzero(at_limit.any(1)):
             series = self.windows.series[int(seen.rows[i])]

@@ -8,7 +8,12 @@ from forewarn.risk.records import TimeToFailure
 _SPANS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _RATIO_WORDS = ("ratio", "utilization")
-_BYTE_WORDS = ("filesystem.usage", "memory.usage", "memory.rss")  # without a unit, they are in bytes all the same
+_BYTE_WORDS = (
+    "filesystem.usage",
+    "memory.usage",
+    "memory.rss",
+    "_bytes",
+)  # without a unit, they are in bytes all the same
 
 
 def format_number(value: float) -> str:

@@ -17,6 +17,7 @@ from forewarn.risk.scorer import Scorer, Scores
 from forewarn.services.told import Told, read_told
 from forewarn.stores.log import consumer, dead_letter, producer
 from forewarn.telemetry import topics
+from forewarn.telemetry.derived import Derivation
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_metrics import decode_metrics
 from forewarn.telemetry.samples import SampleBatch, Series, namespace_of
@@ -62,6 +63,7 @@ class PredictionStream:
         self._scorer = scorer
         self._engines: dict[tuple[int, str], RiskEngine] = {}
         self._told = Told()
+        self._derivation = Derivation()
         self._namespaces: dict[int, tuple[tuple[Series, ...], str | None]] = {}  # by id of the tuple, held here
         self._watermarks: dict[str, int] = {}
         self._producer = producer(settings.kafka_bootstrap)
@@ -109,7 +111,7 @@ class PredictionStream:
             logger.warning("the broker reports an error", reason=str(message.error()))
             return
         try:
-            batch = decode_metrics(message.value())
+            batch = self._derivation.extend(decode_metrics(message.value()))
         except TelemetryError as error:
             self.counters["dead_letters_total"] += 1
             dead_letter(self._producer, message, str(error))

@@ -27,7 +27,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from servers import free_port, running_broker
 
+from forewarn.features.windows import WindowStore
 from forewarn.telemetry import topics
+from forewarn.telemetry.derived import Derivation
 from forewarn.telemetry.otlp_metrics import decode_metrics
 from forewarn.telemetry.otlp_traces import decode_spans
 from forewarn.telemetry.proto.prometheus_remote_write_pb2 import Label, WriteRequest
@@ -50,8 +52,8 @@ class Doors:
     grpc: str
     broker: str
 
-    def read(self, topic: str) -> list[tuple[str, bytes]]:
-        """Keys and values of a topic."""
+    def read(self, topic: str, entity: str = "") -> list[tuple[str, bytes]]:
+        """Keys and values of a topic, of one entity or all."""
         reader = Consumer({"bootstrap.servers": self.broker, "group.id": "test", "enable.auto.commit": False})
         reader.assign([TopicPartition(topic, p, 0) for p in range(4)])
         found = []
@@ -59,7 +61,7 @@ class Doors:
             if not message.error():
                 found.append((message.key().decode(), message.value()))
         reader.close()
-        return found
+        return [(key, value) for key, value in found if entity in ("", key)]
 
     def series(self, entity: str) -> dict[Series, list[float]]:
         """Values of the entity's series on the topic of metrics."""
@@ -188,6 +190,16 @@ remote_write: [{{url: "{doors.url}/api/v1/write", queue_config: {{batch_send_dea
     assert len(found) > 200
     metrics = httpx.get(f"{doors.url}/metrics").text
     assert 'forewarn_gateway_requests_total{door="remote_write",status="204"}' in metrics
+    windows, derivation = WindowStore(1.0), Derivation()
+    for _, value in doors.read(topics.METRICS, "dc/node"):
+        windows.put(derivation.extend(decode_metrics(value)))
+    seen = windows.snapshot(windows.newest_ns // windows.step_ns + 1)
+    used = {windows.series[row].signal: i for i, row in enumerate(seen.rows)}
+    total, available = (found[by_signal[f"node_memory_{name}_bytes"]] for name in ("MemTotal", "MemAvailable"))
+    assert seen.limits[used["node_memory_used_bytes"]] == total[0]
+    assert seen.values[used["node_memory_used_bytes"]] == pytest.approx(total[0] - available[-1], rel=0.2)
+    disk = used["node_filesystem_used_bytes"]  # there is at least one: what is free is told, what is used is predicted
+    assert 0 <= seen.values[disk] <= seen.limits[disk]
 
 
 def test_the_sdk_exports_over_grpc(doors: Doors) -> None:

@@ -10,6 +10,7 @@ from forewarn.services.archiver.edges import Edges, MetricEdges, SpanEdges, merg
 from forewarn.stores.offsets import Place
 from forewarn.telemetry import topics
 from forewarn.telemetry.activity import ActivityEvent, decode_activity
+from forewarn.telemetry.derived import Derivation
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_logs import LogRecord, decode_logs
 from forewarn.telemetry.otlp_metrics import decode_metrics
@@ -52,6 +53,7 @@ class Reader:
     def __init__(self) -> None:
         self._span_edges = SpanEdges()
         self._metric_edges = MetricEdges()
+        self._derivation = Derivation()
         self._readers: dict[str, Callable[[Batch, bytes], None]] = {
             topics.METRICS: self._metrics,
             topics.LOGS: lambda batch, payload: batch.logs.extend(decode_logs(payload)),
@@ -75,7 +77,7 @@ class Reader:
         return batch
 
     def _metrics(self, batch: Batch, payload: bytes) -> None:
-        samples = decode_metrics(payload)
+        samples = self._derivation.extend(decode_metrics(payload))
         days = len(np.unique(samples.times // _DAY_NANOSECONDS))
         if days > _MOST_DAYS:
             raise TelemetryError(f"one message has samples of {days} days, more than {_MOST_DAYS}: check its times")

@@ -1,0 +1,141 @@
+"""Adds to batches of samples the series that follow from them: used = size - available, and the like."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.telemetry.derived_rules import Term, term_of
+from forewarn.telemetry.samples import SampleBatch, Series
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+_FRESH_NS = 15 * 60 * 10**9  # a term that was told longer ago counts no more
+_SETS_KEPT = 100_000
+_LONG_AGO = np.iinfo(np.int64).min // 2
+
+
+@dataclass(slots=True, eq=False)
+class _Plan:
+    """What a set of series contributes: for each of them the number of its term and its result, -1 without one.
+
+    results: numbers of the k results. terms, owners: all terms of these results, and which of the k each belongs to.
+    `version` tells when terms were last looked up.
+    """
+
+    series: tuple[Series, ...]
+    extended: tuple[Series, ...]
+    term: I64
+    result: I64
+    results: list[int]
+    terms: I64
+    owners: I64
+    version: int = -1
+
+
+class Derivation:
+    """Remembers the latest value of each term, so that a total told once an hour serves each sample of what is free.
+
+    One instance sees all messages of the entities it is asked about, in the order of the log.
+    """
+
+    def __init__(self) -> None:
+        self._plans: dict[int, tuple[tuple[Series, ...], _Plan | None]] = {}  # by id of the tuple, held here
+        self._term_of: dict[Series, int] = {}
+        self._result_of: dict[Series, int] = {}
+        self._terms_of: list[list[int]] = []  # by result
+        self._needed: list[int] = []  # by result
+        self._values, self._times = np.full(64, np.nan), np.full(64, _LONG_AGO, np.int64)
+        self._coefficients = np.zeros(64)
+
+    def extend(self, batch: SampleBatch) -> SampleBatch:
+        """The batch and what follows from it, one sample for each time at which a term was told.
+
+        The same tuple of series gives the same tuple again; a batch that nothing follows from is returned as it is.
+        A term that is stale makes its result stale.
+        """
+        plan = self._plan(batch.series)
+        if plan is None or not len(batch):
+            return batch
+        picked = np.flatnonzero(plan.term[batch.index] >= 0)
+        added = list(self._results(plan, batch, picked[np.argsort(batch.times[picked], kind="stable")]))
+        index, times, values = (np.concatenate(parts) for parts in zip(*added, strict=True)) if added else ((),) * 3
+        return SampleBatch(
+            plan.extended,
+            np.concatenate((batch.index, np.asarray(index, np.int32) + np.int32(len(plan.series)))),
+            np.concatenate((batch.times, np.asarray(times, np.int64))),
+            np.concatenate((batch.values, np.asarray(values, np.float64))),
+        )
+
+    def _results(self, plan: _Plan, batch: SampleBatch, picked: I64) -> Iterator[tuple[I64, I64, F64]]:
+        self._look_up(plan)
+        needed = np.array([self._needed[r] for r in plan.results])
+        for same in np.split(picked, np.flatnonzero(np.diff(batch.times[picked])) + 1):
+            if not len(same):
+                continue
+            time, rows = int(batch.times[same[0]]), batch.index[same]
+            self._values[plan.term[rows]] = batch.values[same]
+            self._times[plan.term[rows]] = time
+            told = np.unique(plan.result[rows])
+            there = (~np.isnan(self._values[plan.terms])) & (time - self._times[plan.terms] <= _FRESH_NS)
+            parts = np.where(there, self._coefficients[plan.terms] * self._values[plan.terms], 0.0)
+            sums = np.bincount(plan.owners, parts, len(needed))
+            enough = np.bincount(plan.owners, there, len(needed)) >= needed
+            ended = np.zeros(len(needed), np.bool_)
+            ended[plan.result[rows[np.isnan(batch.values[same])]]] = True
+            told = told[enough[told] | ended[told]]
+            yield told, np.full(len(told), time), np.where(enough[told], sums[told], np.nan)
+
+    def _plan(self, series: tuple[Series, ...]) -> _Plan | None:
+        known = self._plans.get(id(series))
+        if known is None:
+            if len(self._plans) > _SETS_KEPT:
+                self._plans.clear()
+            known = self._plans[id(series)] = series, self._new_plan(series)
+        return known[1]
+
+    def _new_plan(self, series: tuple[Series, ...]) -> _Plan | None:
+        present = set(series)
+        found = ((i, term_of(s)) for i, s in enumerate(series))
+        terms = {i: one for i, one in found if one is not None and one.derived not in present}
+        if not terms:
+            return None
+        derived = list(dict.fromkeys(one.derived for one in terms.values()))
+        place = {one: number for number, one in enumerate(derived)}
+        term, result = np.full(len(series), -1, np.int64), np.full(len(series), -1, np.int64)
+        for i, one in terms.items():
+            term[i], result[i] = self._number(series[i], one), place[one.derived]
+        none = np.empty(0, np.int64)
+        return _Plan(series, series + tuple(derived), term, result, [self._result_of[d] for d in derived], none, none)
+
+    def _number(self, series: Series, term: Term) -> int:
+        """Number of a term; a new one joins its result."""
+        number = self._term_of.get(series)
+        if number is None:
+            number = self._term_of[series] = len(self._term_of)
+            if number >= len(self._values):
+                self._grow()
+            self._coefficients[number] = term.coefficient
+            result = self._result_of.setdefault(term.derived, len(self._result_of))
+            if result == len(self._terms_of):
+                self._terms_of.append([])
+                self._needed.append(term.needed)
+            self._terms_of[result].append(number)
+        return number
+
+    def _look_up(self, plan: _Plan) -> None:
+        """All terms of the plan's results: other messages may have brought more since."""
+        if plan.version == len(self._term_of):
+            return
+        lists = [self._terms_of[r] for r in plan.results]
+        plan.terms = np.array([t for terms in lists for t in terms], np.int64)
+        plan.owners = np.repeat(np.arange(len(lists)), [len(terms) for terms in lists])
+        plan.version = len(self._term_of)
+
+    def _grow(self) -> None:
+        room = len(self._values)
+        self._values = np.concatenate((self._values, np.full(room, np.nan)))
+        self._times = np.concatenate((self._times, np.full(room, _LONG_AGO, np.int64)))
+        self._coefficients = np.concatenate((self._coefficients, np.zeros(room)))
