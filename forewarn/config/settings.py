@@ -45,6 +45,19 @@ class Settings(BaseSettings):
     score_every_steps: int = Field(1, ge=1, description="Score once in so many cells.")
     collector_interval_seconds: float = Field(5.0, gt=0, description="How often this host and the stack are read.")
 
+    connector_bucket_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Logs, spans and activity are counted in buckets of this width, or of the window cells'.",
+    )
+    connector_allowance_seconds: float = Field(
+        30.0, ge=0, description="How late a log record, span or event may come after its bucket's end and still count."
+    )
+    connector_learning_seconds: float = Field(
+        3600.0, ge=0, description="How long the log templates of an entity are learned before one counts as new."
+    )
+    conversion_actions: list[str] = Field(["checkout"], description="User actions that a session is for.")
+
     min_lead_seconds: float = Field(60.0, ge=0, description="A warning with less time left counts as late, not a hit.")
     incident_window_seconds: float = Field(
         1800.0, gt=0, description="How far apart in event time risks may begin and still be one incident."

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.features.definitions import INDEX
+from forewarn.telemetry.connectors.names import is_derived
 from forewarn.telemetry.samples import Series
 
 F64 = NDArray[np.float64]
@@ -33,9 +34,10 @@ class Context:
 
 
 def context_of(series: Sequence[Series]) -> Context:
-    """Find the role series of each entity; the first that fits wins."""
+    """Find the role series of each entity; the first that fits wins. What is derived from logs and spans has no role:
+    its level depends on what the sender samples."""
     roles: list[dict[str, int]] = [{}, {}, {}]
-    for i, s in enumerate(series):
+    for i, s in ((i, s) for i, s in enumerate(series) if not is_derived(s.signal)):
         for role, pattern in zip(roles, (_LOAD, _ERRORS, _LATENCY), strict=True):
             if pattern.search(s.signal):
                 role.setdefault(s.entity, i)

@@ -24,6 +24,7 @@ from forewarn.risk.records import (
     episode_of,
 )
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer, Scores, score
+from forewarn.telemetry.connectors.names import is_derived
 from forewarn.telemetry.samples import SampleBatch, Series
 
 F64 = NDArray[np.float64]
@@ -67,9 +68,11 @@ class RiskEngine:
 
     def ingest(self, batch: SampleBatch) -> None:
         """Take samples of this namespace. A batch that spans more than BULK_STEPS is history: it fills the windows,
-        and nothing is scored until batches of the present come."""
+        and nothing is scored until batches of the present come. Signals derived from logs and spans do not tell it:
+        they come in batches of their own, after those of the metrics."""
         self.windows.put(batch)
-        self.bulk = len(batch) > 0 and int(np.ptp(batch.times)) > BULK_STEPS * self.windows.step_ns
+        if not batch.series or not is_derived(batch.series[0].signal):
+            self.bulk = len(batch) > 0 and int(np.ptp(batch.times)) > BULK_STEPS * self.windows.step_ns
 
     def due(self) -> int | None:
         """The cell up to which can be scored now, None where nothing new is complete or history is being filled in."""

@@ -112,6 +112,28 @@ create table if not exists consumer_offsets ( -- stored with what was consumed, 
     primary key (consumer_group, topic, partition)
 );
 
+create table if not exists connector_states ( -- what the connector has counted; stored with its offsets
+    topic     text not null,
+    partition integer not null,
+    entity    text not null,                -- '' for the clocks of the partition
+    state     bytea not null,
+    primary key (topic, partition, entity)
+);
+
+create table if not exists log_templates (   -- what the lines of an entity look like
+    entity      text not null,
+    template_id text not null,              -- attribute log.template.id of log.template.rate
+    template    text not null,              -- from outside, like the example: escape it
+    severity    text not null,              -- of the first line
+    example     text not null,              -- the first line, cut
+    first_seen  timestamptz not null,
+    last_seen   timestamptz not null,
+    count       bigint not null,
+    errors      bigint not null,
+    primary key (entity, template_id)
+);
+create index if not exists log_templates_first_seen on log_templates (first_seen);
+
 create table if not exists risks (           -- the ledger: append only
     risk_id       uuid primary key,
     episode       uuid not null,

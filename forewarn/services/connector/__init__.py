@@ -1,0 +1,1 @@
+"""Logs, spans and activity from the log into signals on the log."""

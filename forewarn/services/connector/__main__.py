@@ -1,0 +1,49 @@
+"""`python -m forewarn.services.connector`: makes signals of logs, spans and activity until SIGTERM or SIGINT."""
+
+import os
+import socket
+import sys
+import time
+
+import psycopg
+import structlog
+
+from forewarn.config.settings import Settings
+from forewarn.services.connector.service import Connector
+from forewarn.services.heartbeat import Heartbeat
+from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.stores.log import create_topics
+from forewarn.stores.schema import create_tables
+
+logger = structlog.get_logger("forewarn.services.connector")
+
+
+def main() -> None:
+    """Wait for broker and PostgreSQL, then work."""
+    settings = Settings()
+    configure_logging(settings)
+    stop = stop_event()
+    url = settings.postgres_url.get_secret_value()
+    try:
+        create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
+    except TimeoutError as error:
+        sys.exit(f"connector: {error}")
+    while not stop.is_set() and not _tables_are_there(url):
+        time.sleep(1)
+    with Heartbeat(url, "connector", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
+        logger.info("connector runs")
+        Connector(settings, stop, heartbeat.counters).run()
+    logger.info("connector stopped", **heartbeat.counters)
+
+
+def _tables_are_there(url: str) -> bool:
+    try:
+        create_tables(url)
+    except psycopg.OperationalError as error:
+        logger.warning("waiting for PostgreSQL", error=str(error).strip())
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

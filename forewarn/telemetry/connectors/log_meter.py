@@ -1,0 +1,99 @@
+"""Log records of one entity to signals: rates, severities, templates."""
+
+from typing import Self
+
+import msgspec
+
+from forewarn.telemetry.connectors import names
+from forewarn.telemetry.connectors.log_text import message_of
+from forewarn.telemetry.connectors.meter import Key, Values
+from forewarn.telemetry.connectors.options import NANOSECONDS, Options
+from forewarn.telemetry.connectors.templates import Template, Templates
+from forewarn.telemetry.otlp_logs import LogRecord
+
+MOST_TRACKED = 10  # templates of an entity that have a rate of their own at a time
+_ERROR_WEIGHT = 10  # a template of errors is worth tracking like one with ten times its lines
+_OUTGROWN = 2.0  # a template takes the place of another that has less than a half of its weight
+_SEVERITIES = {
+    "TRACE": "TRACE", "DEBUG": "DEBUG", "INFO": "INFO", "INFORMATION": "INFO", "NOTICE": "INFO",
+    "WARN": "WARN", "WARNING": "WARN", "ERROR": "ERROR", "ERR": "ERROR", "SEVERE": "ERROR",
+    "FATAL": "FATAL", "CRITICAL": "FATAL", "CRIT": "FATAL", "ALERT": "FATAL", "EMERG": "FATAL", "PANIC": "FATAL",
+}  # fmt: skip
+_UNSPECIFIED = "UNSPECIFIED"
+_ERRORS = ("ERROR", "FATAL")
+
+
+class LogBucket(msgspec.Struct):
+    """Counts of one bucket, by severity and by template id; `new`: templates never seen before."""
+
+    records: int = 0
+    new: int = 0
+    severities: dict[str, int] = {}
+    templates: dict[str, int] = {}
+
+
+class LogMeter(msgspec.Struct):
+    """Counts the log records of an entity. tracked: template id -> weight when it was last seen."""
+
+    entity: str
+    began: int
+    templates: Templates
+    severities: list[str] = []
+    tracked: dict[str, int] = {}
+
+    @classmethod
+    def begin(cls, entity: str, time: int) -> Self:
+        """See `Meter`."""
+        return cls(entity, time, Templates())
+
+    def bucket(self) -> LogBucket:
+        """See `Meter`."""
+        return LogBucket()
+
+    def count(self, bucket: LogBucket, record: LogRecord, options: Options) -> None:
+        """See `Meter`."""
+        severity = _SEVERITIES.get(record.severity, _UNSPECIFIED)
+        message = message_of(record.body) or "(empty)"
+        template, new = self.templates.learn(self.entity, message, severity, severity in _ERRORS, record.time)
+        bucket.records += 1
+        bucket.new += new
+        bucket.severities[severity] = bucket.severities.get(severity, 0) + 1
+        bucket.templates[template.id] = bucket.templates.get(template.id, 0) + 1
+        if severity not in self.severities:
+            self.severities.append(severity)
+        self._track(template)
+
+    def close(self, bucket: LogBucket, end: int, options: Options) -> Values:
+        """See `Meter`. Without a record there is no error ratio; while templates are learned none is new."""
+        width = options.bucket
+        values: Values = {(names.LOG_RATE, ()): bucket.records / width}
+        if bucket.records:
+            errors = sum(bucket.severities.get(severity, 0) for severity in _ERRORS)
+            values[names.LOG_ERROR_RATIO, ()] = errors / bucket.records
+        values[names.LOG_TEMPLATES_DISTINCT, ()] = float(len(bucket.templates))
+        if end >= self.began + options.learning * NANOSECONDS:
+            values[names.LOG_TEMPLATES_NEW, ()] = float(bucket.new)
+        for severity in self.severities:
+            values[_severity(severity)] = bucket.severities.get(severity, 0) / width
+        for template in self.tracked:
+            values[_template(template)] = bucket.templates.get(template, 0) / width
+        return values
+
+    def _track(self, template: Template) -> None:
+        """Keep the templates with the most lines; one that is in stays until another has twice its weight."""
+        weight = template.count + (_ERROR_WEIGHT - 1) * template.errors
+        if template.id in self.tracked or len(self.tracked) < MOST_TRACKED:
+            self.tracked[template.id] = weight
+            return
+        least = min(self.tracked, key=self.tracked.__getitem__)
+        if weight > _OUTGROWN * self.tracked[least]:
+            del self.tracked[least]
+            self.tracked[template.id] = weight
+
+
+def _severity(severity: str) -> Key:
+    return names.LOG_SEVERITY_RATE, (("log.severity", severity),)
+
+
+def _template(template: str) -> Key:
+    return names.LOG_TEMPLATE_RATE, (("log.template.id", template),)
