@@ -1,8 +1,9 @@
-"""Walks the bytes of an OTLP metrics request, compiled: where its metrics are, and the data points of numbers.
+"""Walks the bytes of an OTLP metrics request, compiled: where its metrics are, and the points of numbers and histograms.
 
 Wire format: https://protobuf.dev/programming-guides/encoding. Field numbers: opentelemetry-proto, metrics.proto.
 Every read is checked against the end of its message; whatever is malformed, or legal but unusual (a group, a field
 that comes twice and would be merged), is left to the protobuf library: the answer is then None.
+All of it is one file: a compiled function is cached by its own file's time, not by those of the files it calls into.
 """
 
 from typing import Any, NamedTuple
@@ -15,12 +16,17 @@ from numpy.typing import NDArray
 RESOURCE_START, RESOURCE_STOP, START, STOP, NAME_START, NAME_STOP, UNIT_START, UNIT_STOP = range(8)
 DATA_START, DATA_STOP, FIELD, KIND, POINTS, COLUMNS = range(8, 14)
 
-GAUGE, SUM = 5, 7
+GAUGE, SUM, HISTOGRAM, EXPONENTIAL = 5, 7, 9, 10
 _FIRST, _SECOND, _THIRD = 0x0A, 0x12, 0x1A  # tags of length-delimited fields 1, 2, 3
 _TEMPORALITY, _MONOTONIC = 0x10, 0x18  # of a Sum
 _TIME, _DOUBLE, _INT, _ATTRIBUTE, _FLAGS = 0x19, 0x21, 0x31, 0x3A, 0x40  # of a NumberDataPoint
 _DELTA = 1
 _BAD = -1
+
+# Columns of a histogram point's numbers, and of its layout (an explicit one has scale EXPLICIT).
+COUNT, TOTAL, LEAST, MOST, ZERO_THRESHOLD, ZERO_COUNT, NUMBERS = range(7)
+SCALE, POSITIVE_OFFSET, POSITIVE_LENGTH, NEGATIVE_OFFSET, LAYOUT = range(5)
+EXPLICIT = 1 << 40
 
 
 class Points(NamedTuple):
@@ -33,6 +39,25 @@ class Points(NamedTuple):
     metrics: NDArray[np.int64]  # [k]: row of the series' metric
     starts: NDArray[np.int64]  # [k]: where a data point of the series starts
     stops: NDArray[np.int64]  # [k]: and ends
+
+
+class Histograms(NamedTuple):
+    """Data points of histograms as arrays, n points of k distinct series; the last four fields as in `Points`."""
+
+    series: NDArray[np.int32]  # [n]
+    times: NDArray[np.int64]  # [n]
+    since: NDArray[np.int64]  # [n]: start_time_unix_nano, 0 where there is none
+    stale: NDArray[np.bool_]  # [n]: the flag NO_RECORDED_VALUE
+    numbers: NDArray[np.float64]  # [n, NUMBERS]: count, sum, min, max (NaN where there is none), zero bucket
+    layout: NDArray[np.int64]  # [n, LAYOUT]
+    counts_at: NDArray[np.int64]  # [n + 1]: where a point's buckets start in `counts`; positive ones come first
+    counts: NDArray[np.float64]
+    bounds_at: NDArray[np.int64]  # [n + 1]: where a point's explicit bounds start in `bounds`
+    bounds: NDArray[np.float64]
+    keys: NDArray[np.uint64]  # [k]
+    metrics: NDArray[np.int64]  # [k]
+    starts: NDArray[np.int64]  # [k]
+    stops: NDArray[np.int64]  # [k]
 
 
 def find_metrics(payload: bytes) -> NDArray[np.int64] | None:
@@ -48,6 +73,12 @@ def read_points(payload: bytes, rows: NDArray[np.int64], seed: int) -> Points | 
     """
     points, bad = _points(np.frombuffer(payload, np.uint8), rows, np.uint64(seed))
     return None if bad else Points(*points)
+
+
+def read_histograms(payload: bytes, rows: NDArray[np.int64], seed: int) -> Histograms | None:
+    """Data points of the histograms, explicit and exponential, among `rows`; None for the protobuf library to judge."""
+    points, bad = _histograms(np.frombuffer(payload, np.uint8), rows, np.uint64(seed))
+    return None if bad else Histograms(*points)
 
 
 @njit(cache=True)
@@ -159,13 +190,13 @@ def _metric(data: Any, at: int, end: int, row: Any) -> bool:
             if row[FIELD]:
                 return False  # the oneof was set twice: merged or replaced
             row[FIELD], row[DATA_START], row[DATA_STOP] = tag >> 3, start, at
-    if row[FIELD] == GAUGE or row[FIELD] == SUM:
-        return _number_data(data, row)
+    if row[FIELD] == GAUGE or SUM <= row[FIELD] <= EXPONENTIAL:
+        return _data_points(data, row)
     return True
 
 
 @njit(cache=True)
-def _number_data(data: Any, row: Any) -> bool:
+def _data_points(data: Any, row: Any) -> bool:
     at, end = row[DATA_START], row[DATA_STOP]
     temporality, monotonic, points = 0, 0, 0
     while at < end:
@@ -181,6 +212,8 @@ def _number_data(data: Any, row: Any) -> bool:
     row[POINTS] = points
     if row[FIELD] == SUM:  # as Kind counts: gauge 0, cumulative 1, delta 2
         row[KIND] = 2 if temporality == _DELTA else (1 if monotonic != 0 else 0)
+    elif row[FIELD] != GAUGE:
+        row[KIND] = 2 if temporality == _DELTA else 1
     return True
 
 
@@ -218,7 +251,8 @@ def _hashed(h: Any, data: Any, start: int, stop: int) -> Any:
 def _points(data: Any, rows: Any, seed: Any) -> tuple[Any, bool]:
     total = 0
     for m in range(len(rows)):
-        total += rows[m, POINTS]
+        if rows[m, FIELD] <= SUM:
+            total += rows[m, POINTS]
     index, times, values = np.empty(total, np.int32), np.empty(total, np.int64), np.empty(total, np.float64)
     keys, metrics = np.empty(total, np.uint64), np.empty(total, np.int64)
     starts, stops = np.empty(total, np.int64), np.empty(total, np.int64)
@@ -227,7 +261,7 @@ def _points(data: Any, rows: Any, seed: Any) -> tuple[Any, bool]:
     n, known, resource, of_resource = 0, 0, -1, seed
     bad = False
     for m in range(len(rows)):
-        if rows[m, POINTS] == 0:
+        if rows[m, POINTS] == 0 or rows[m, FIELD] > SUM:
             continue
         if rows[m, RESOURCE_START] != resource:
             resource = rows[m, RESOURCE_START]
@@ -290,3 +324,207 @@ def _point(data: Any, at: int, end: int, h: Any, values: Any, n: int) -> tuple[A
     if stale:
         values[n] = np.nan
     return h, time, True
+
+
+@njit(cache=True)
+def _histograms(data: Any, rows: Any, seed: Any) -> tuple[Any, bool]:
+    total = 0
+    for m in range(len(rows)):
+        if rows[m, FIELD] >= HISTOGRAM:
+            total += rows[m, POINTS]
+    index, times, since = np.empty(total, np.int32), np.zeros(total, np.int64), np.zeros(total, np.int64)
+    stale, numbers = np.zeros(total, np.bool_), np.full((total, NUMBERS), np.nan)
+    layout = np.zeros((total, LAYOUT), np.int64)
+    counts_at, bounds_at = np.zeros(total + 1, np.int64), np.zeros(total + 1, np.int64)
+    counts, bounds = np.empty(max(64, 16 * total)), np.empty(max(64, 16 * total))
+    keys, metrics = np.empty(total, np.uint64), np.empty(total, np.int64)
+    starts, stops = np.empty(total, np.int64), np.empty(total, np.int64)
+    table = np.zeros(_table_size(total), np.int32)
+    mask = np.uint64(len(table) - 1)
+    n, known, bad = 0, 0, False
+    for m in range(len(rows)):
+        if rows[m, POINTS] == 0 or rows[m, FIELD] < HISTOGRAM or rows[m, FIELD] > EXPONENTIAL:
+            continue
+        h = _metric_hash(_hashed(seed, data, rows[m, RESOURCE_START], rows[m, RESOURCE_STOP]), data, rows[m])
+        h = _mixed(h, np.uint64(rows[m, FIELD]))
+        at, end = rows[m, DATA_START], rows[m, DATA_STOP]
+        while at < end:
+            tag, start, at = _field(data, at, end)
+            if tag != _FIRST:
+                continue
+            counts, bounds = _roomier(counts, counts_at[n] + at - start), _roomier(bounds, bounds_at[n] + at - start)
+            numbers[n, COUNT] = numbers[n, ZERO_THRESHOLD] = numbers[n, ZERO_COUNT] = 0.0
+            if rows[m, FIELD] == HISTOGRAM:
+                found = _explicit_point(
+                    data, start, at, h, numbers[n], layout[n], counts, counts_at[n], bounds, bounds_at[n]
+                )
+            else:
+                found = _exponential_point(
+                    data, start, at, h, numbers[n], layout[n], counts, counts_at[n], bounds, bounds_at[n]
+                )
+            key, times[n], since[n], stale[n], counts_at[n + 1], bounds_at[n + 1], good = found
+            bad = bad or not good
+            slot = key & mask
+            while table[slot] and keys[table[slot] - 1] != key:
+                slot = (slot + np.uint64(1)) & mask
+            if table[slot] == 0:
+                keys[known], metrics[known], starts[known], stops[known] = key, m, start, at
+                known += 1
+                table[slot] = known
+            index[n] = table[slot] - 1
+            n += 1
+    points = (
+        index[:n], times[:n], since[:n], stale[:n], numbers[:n], layout[:n], counts_at[: n + 1], counts,
+        bounds_at[: n + 1], bounds, keys[:known], metrics[:known], starts[:known], stops[:known],
+    )  # fmt: skip
+    return points, bad
+
+
+@njit(cache=True)
+def _roomier(array: Any, needed: int) -> Any:
+    if needed <= len(array):
+        return array
+    larger = np.empty(2 * needed)
+    larger[: len(array)] = array
+    return larger
+
+
+@njit(cache=True)
+def _double(data: Any, at: int, bits: Any) -> Any:
+    bits[0] = np.int64(_word(data, at))
+    return bits.view(np.float64)[0]
+
+
+@njit(cache=True)
+def _explicit_point(
+    data: Any,
+    at: int,
+    end: int,
+    h: Any,
+    numbers: Any,
+    layout: Any,
+    counts: Any,
+    counted: int,
+    bounds: Any,
+    bounded: int,
+) -> tuple[Any, Any, Any, bool, int, int, bool]:
+    """Key, time, start, stale, ends of its counts and bounds, and whether it is well-formed."""
+    time, since, stale, bits = np.int64(0), np.int64(0), False, np.empty(1, np.int64)
+    layout[SCALE] = EXPLICIT
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0 or tag == 0x31:  # counts that are not packed
+            return h, time, since, stale, counted, bounded, False
+        if tag == 0x11:
+            since = np.int64(_word(data, start))
+        elif tag == _TIME:
+            time = np.int64(_word(data, start))
+        elif tag == 0x21:
+            numbers[COUNT] = np.float64(_word(data, start))
+        elif tag == 0x29:
+            numbers[TOTAL] = _double(data, start, bits)
+        elif tag == 0x32 or tag == 0x3A:
+            if (at - start) % 8:
+                return h, time, since, stale, counted, bounded, False
+            for position in range(start, at, 8):
+                if tag == 0x32:
+                    counts[counted] = np.float64(_word(data, position))
+                    counted += 1
+                else:
+                    bounds[bounded] = _double(data, position, bits)
+                    bounded += 1
+        elif tag == 0x39:
+            return h, time, since, stale, counted, bounded, False
+        elif tag == 0x4A:
+            h = _hashed(h, data, start, at)
+        elif tag == 0x50:
+            stale = _varint(data, start, end)[0] & 1 != 0
+        elif tag == 0x59:
+            numbers[LEAST] = _double(data, start, bits)
+        elif tag == 0x61:
+            numbers[MOST] = _double(data, start, bits)
+    return h, time, since, stale, counted, bounded, True
+
+
+@njit(cache=True)
+def _exponential_point(
+    data: Any,
+    at: int,
+    end: int,
+    h: Any,
+    numbers: Any,
+    layout: Any,
+    counts: Any,
+    counted: int,
+    bounds: Any,
+    bounded: int,
+) -> tuple[Any, Any, Any, bool, int, int, bool]:
+    """As `_explicit_point`; buckets of positive values come first."""
+    time, since, stale, bits = np.int64(0), np.int64(0), False, np.empty(1, np.int64)
+    first, negative_start, negative_stop, seen = counted, 0, 0, 0
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return h, time, since, stale, counted, bounded, False
+        if tag == 0x0A:
+            h = _hashed(h, data, start, at)
+        elif tag == 0x11:
+            since = np.int64(_word(data, start))
+        elif tag == _TIME:
+            time = np.int64(_word(data, start))
+        elif tag == 0x21:
+            numbers[COUNT] = np.float64(_word(data, start))
+        elif tag == 0x29:
+            numbers[TOTAL] = _double(data, start, bits)
+        elif tag == 0x30:
+            layout[SCALE] = _zigzag(_varint(data, start, end)[0])
+        elif tag == 0x39:
+            numbers[ZERO_COUNT] = np.float64(_word(data, start))
+        elif tag == 0x42:
+            layout[POSITIVE_OFFSET], counted = _buckets(data, start, at, counts, counted)
+            if counted < 0 or seen & 1:
+                return h, time, since, stale, first, bounded, False
+            layout[POSITIVE_LENGTH] = counted - first
+            seen |= 1
+        elif tag == 0x4A:
+            if seen & 2:
+                return h, time, since, stale, first, bounded, False
+            negative_start, negative_stop = start, at
+            seen |= 2
+        elif tag == 0x50:
+            stale = _varint(data, start, end)[0] & 1 != 0
+        elif tag == 0x61:
+            numbers[LEAST] = _double(data, start, bits)
+        elif tag == 0x69:
+            numbers[MOST] = _double(data, start, bits)
+        elif tag == 0x71:
+            numbers[ZERO_THRESHOLD] = _double(data, start, bits)
+    layout[NEGATIVE_OFFSET], counted = _buckets(data, negative_start, negative_stop, counts, counted)
+    return h, time, since, stale, max(counted, first), bounded, counted >= 0
+
+
+@njit(cache=True)
+def _zigzag(value: Any) -> Any:
+    """A sint32: the upper half of a longer varint does not count."""
+    low = value & 0xFFFFFFFF
+    return (low >> 1) ^ -(low & 1)
+
+
+@njit(cache=True)
+def _buckets(data: Any, at: int, end: int, counts: Any, counted: int) -> tuple[Any, int]:
+    """Offset of the first bucket and the end of the counts (_BAD: malformed, or not packed)."""
+    offset = np.int64(0)
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0 or tag == 0x10:
+            return offset, _BAD
+        if tag == 0x08:
+            offset = _zigzag(_varint(data, start, end)[0])
+        elif tag == _SECOND:
+            while start < at:
+                value, start = _varint(data, start, at)
+                if start < 0:
+                    return offset, _BAD
+                counts[counted] = np.float64(np.uint64(value))
+                counted += 1
+    return offset, counted

@@ -6,7 +6,9 @@ from opentelemetry.proto.common.v1 import common_pb2 as common
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["a" * 300, "nul\x00", "cpu"])
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["a" * 300, "nul\x00", "cpu", "x_bucket", "x_count", "x_sum", "ms", "MiBy/s"]
+)
 TIMES = st.integers(1, 2**63 - 1)
 FLOATS = st.floats(width=64)
 FLAGS = st.sampled_from([0, 0, 0, 1, 2])
@@ -23,7 +25,9 @@ any_values = st.recursive(
     ),
     max_leaves=3,
 )
-attributes = st.lists(st.builds(common.KeyValue, key=NAMES, value=any_values), max_size=3)
+attributes = st.lists(st.builds(common.KeyValue, key=NAMES, value=any_values), max_size=3) | st.sampled_from(
+    ["0.1", "1", "+Inf", "NaN", "x"]
+).map(lambda le: [common.KeyValue(key="le", value=common.AnyValue(string_value=le))])
 number_points = st.builds(
     pb.NumberDataPoint, attributes=attributes, time_unix_nano=TIMES, as_double=FLOATS, flags=FLAGS
 ) | st.builds(
@@ -42,12 +46,33 @@ histogram_points = st.builds(
     time_unix_nano=TIMES,
     count=SMALL,
     sum=st.none() | FLOATS,
-    bucket_counts=st.just([1, 2, 0, 4]),
-    explicit_bounds=st.just([0.1, 0.5, 2.0]),
+    bucket_counts=st.sampled_from([[1, 2, 0, 4], [], [5], [1, 2, 3]]),
+    explicit_bounds=st.sampled_from([[0.1, 0.5, 2.0], []]),
+    start_time_unix_nano=TIMES | st.just(0),
+    min=st.none() | FLOATS,
+    max=st.none() | FLOATS,
     flags=FLAGS,
 )
+exponential_buckets = st.builds(
+    pb.ExponentialHistogramDataPoint.Buckets,
+    offset=st.integers(-(2**31), 2**31 - 1) | st.integers(-5, 5),
+    bucket_counts=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 300), max_size=5),
+)
 exponential_points = st.builds(
-    pb.ExponentialHistogramDataPoint, attributes=attributes, time_unix_nano=TIMES, count=SMALL
+    pb.ExponentialHistogramDataPoint,
+    attributes=attributes,
+    time_unix_nano=TIMES,
+    start_time_unix_nano=TIMES | st.just(0),
+    count=SMALL,
+    sum=st.none() | FLOATS,
+    min=st.none() | FLOATS,
+    max=st.none() | FLOATS,
+    scale=st.integers(-12, 22) | st.integers(-(2**31), 2**31 - 1),
+    zero_count=SMALL | st.just(0),
+    zero_threshold=FLOATS,
+    positive=st.none() | exponential_buckets,
+    negative=st.none() | exponential_buckets,
+    flags=FLAGS,
 )
 quantiles = st.builds(pb.SummaryDataPoint.ValueAtQuantile, quantile=st.sampled_from([0.5, 0.999]), value=FLOATS)
 summary_points = st.builds(
@@ -76,7 +101,12 @@ metrics = st.one_of(
     st.builds(
         pb.Metric,
         name=NAMES,
-        exponential_histogram=st.builds(pb.ExponentialHistogram, data_points=st.lists(exponential_points, max_size=2)),
+        unit=NAMES | st.sampled_from(["ms", "%", "MiBy/s"]),
+        exponential_histogram=st.builds(
+            pb.ExponentialHistogram,
+            data_points=st.lists(exponential_points, max_size=4),
+            aggregation_temporality=TEMPORALITIES,
+        ),
     ),
     st.builds(pb.Metric, name=NAMES, summary=st.builds(pb.Summary, data_points=st.lists(summary_points, max_size=2))),
     st.just(pb.Metric()),

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 from unit.telemetry.otlp_messages import damaged, requests
 
 from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.histograms import HistogramState
 from forewarn.telemetry.otlp_encode import encode_metrics
 from forewarn.telemetry.otlp_metrics import decode_metrics
-from forewarn.telemetry.otlp_reference import decode_metrics_reference, histogram_quantile
+from forewarn.telemetry.otlp_reference import decode_metrics_reference
 from forewarn.telemetry.samples import Kind, SampleBatch, Series
 
 SECOND = 10**9
@@ -64,6 +66,15 @@ def test_the_fast_decoder_equals_the_plain_one(payload: bytes) -> None:
 
 
 @SLOW
+@given(st.lists(requests, max_size=4))
+def test_the_fast_decoder_equals_the_plain_one_over_a_stream(payloads: list[bytes]) -> None:
+    fast, plain = HistogramState(), HistogramState()
+    for payload in payloads:
+        assert rows(decode_metrics(payload, fast)) == rows(decode_metrics_reference(payload, plain))
+    assert fast.tallies == plain.tallies
+
+
+@SLOW
 @given(damaged())
 def test_damaged_bytes_decode_or_raise_telemetry_error(payload: bytes) -> None:
     try:
@@ -81,13 +92,14 @@ def test_the_compiled_walk_never_reads_beyond_its_bytes() -> None:
 import warnings; warnings.simplefilter("ignore")
 from hypothesis import HealthCheck, given, settings
 from unit.telemetry.otlp_messages import damaged
-from forewarn.telemetry.otlp_walk import find_metrics, read_points
+from forewarn.telemetry.otlp_walk import find_metrics, read_histograms, read_points
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(damaged())
 def walk(payload):
     found = find_metrics(payload)
     if found is not None:
         read_points(payload, found, 1)
+        read_histograms(payload, found, 1)
 walk()
 """
     tests = str(Path(__file__).parents[2])
@@ -132,12 +144,6 @@ def test_a_cumulative_histogram_tells_counters_only() -> None:
         "d.count": (Kind.CUMULATIVE, [10.0]),
         "d.sum": (Kind.CUMULATIVE, [12.0]),
     }
-
-
-def test_quantiles_of_the_open_bucket_end_at_the_maximum() -> None:
-    assert histogram_quantile(histogram(), 0.99) == 2.0
-    assert histogram_quantile(histogram(max=4.0), 1.0) == 4.0
-    assert math.isnan(histogram_quantile(pb.HistogramDataPoint(count=3), 0.5))
 
 
 def test_a_summary_tells_its_quantiles() -> None:
