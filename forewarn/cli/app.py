@@ -17,6 +17,7 @@ class _Commands(LazyGroup):
         LazyCommand("simulate", "forewarn.cli.simulate", "simulate", _DATA, "Make telemetry of a shop that fails."),
         LazyCommand("replay", "forewarn.cli.replay", "replay", _DATA, "Send a recording through the gateway."),
         LazyCommand("convert", "forewarn.cli.convert", "convert", _DATA, "Turn a data set into a recording."),
+        LazyCommand("import", "forewarn.cli.imports", "app", _DATA, "Put history into the archive."),
         LazyCommand("backtest", "forewarn.cli.backtest", "backtest", _INSPECT, "Score predictions on recordings."),
         LazyCommand("evaluate", "forewarn.cli.evaluate", "evaluate", _INSPECT, "Score the models on public data sets."),
     )
