@@ -36,7 +36,7 @@ def decode_activity(payload: bytes, now: datetime | None = None) -> list[Activit
         decoded = _decoder.decode(payload)
         events = decoded if isinstance(decoded, list) else [decoded]
         return [_completed(event, now) for event in events]
-    except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise TelemetryError(f"not an activity event: {error}") from error
 
 

@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_split import REQUESTS, Signal
 
+# SystemError: protobuf's own way to refuse half of a surrogate pair where it looks up the name of an enum
+_UNREADABLE = (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError, SystemError)
 _HEX_FIELDS = frozenset(
     {"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"}
 )  # protobuf's JSON accepts both spellings
@@ -22,9 +24,10 @@ def parse_json(signal: Signal, body: bytes) -> Message:
     """The request as a protobuf message. Raises TelemetryError with what is wrong and where."""
     request = REQUESTS[signal]()
     try:
-        json_format.ParseDict(json.loads(body, object_hook=_with_base64_ids), request, ignore_unknown_fields=True)
+        fields = json.loads(body, object_hook=_with_base64_ids)
+        json_format.ParseDict(fields, request, ignore_unknown_fields=True)
         request.SerializeToString()
-    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise TelemetryError(f"the body is not an OTLP {signal} request in JSON: {_first_line(error)}") from error
     return request
 

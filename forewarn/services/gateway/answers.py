@@ -17,6 +17,7 @@ _RESPONSES: dict[Signal, type[Message]] = {
     "logs": ExportLogsServiceResponse,
     "traces": ExportTraceServiceResponse,
 }
+_REJECTED = {"metrics": "rejected_data_points", "logs": "rejected_log_records", "traces": "rejected_spans"}
 _RPC_CODES = {400: 3, 401: 16, 408: 4, 413: 8, 415: 3, 503: 14}  # HTTP status to google.rpc.Code
 
 
@@ -26,13 +27,20 @@ class Refused(Exception):  # noqa: N818  it is an answer, not a fault
     def __init__(self, status: int, reason: str, retry_after: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
-        self.reason = reason
+        self.reason = reason.encode(errors="backslashreplace").decode()  # it may quote half of a surrogate pair
         self.retry_after = retry_after
 
 
-def accepted(signal: Signal, media_type: str) -> Response:
-    """All of it was taken: an empty Export…Response."""
-    return _response(_RESPONSES[signal](), media_type, 200)
+def export_response(signal: Signal, rejected: int = 0, reason: str = "") -> Message:
+    """An Export…Response: empty where all of it was taken, else with OTLP's partial success."""
+    if not rejected:
+        return _RESPONSES[signal]()
+    return _RESPONSES[signal](partial_success={_REJECTED[signal]: rejected, "error_message": reason})
+
+
+def accepted(signal: Signal, media_type: str, rejected: int = 0, reason: str = "") -> Response:
+    """All of it was taken, or all but what `rejected` counts."""
+    return _response(export_response(signal, rejected, reason), media_type, 200)
 
 
 def refused(refusal: Refused, media_type: str) -> Response:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import structlog
+from google.protobuf.message import Message
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,15 +16,17 @@ from starlette.routing import Route
 
 from forewarn.config.settings import Settings
 from forewarn.services.gateway import remote_write
-from forewarn.services.gateway.answers import JSON, PROTOBUF, Refused, accepted, refused
+from forewarn.services.gateway.answers import JSON, PROTOBUF, Refused, accepted, export_response, refused
 from forewarn.services.gateway.body import read_body, unpack
 from forewarn.services.gateway.delivery import Delivery, Outgoing, Undelivered
 from forewarn.services.gateway.grpc_doors import GrpcDoors
+from forewarn.services.gateway.log_doors import LogDoors
 from forewarn.services.gateway.meters import Meters
 from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.activity import ActivityEvent, decode_activity, encode_activity
 from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.otlp_check import check
 from forewarn.telemetry.otlp_json import parse_json
 from forewarn.telemetry.otlp_split import Signal, cut, parse, split_by_entity
 
@@ -51,13 +54,15 @@ class Gateway:
 
     def app(self) -> Starlette:
         """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
-        `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port is set."""
+        `/v1/logs/json`, `/loki/api/v1/push` (see LogDoors), `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port is set."""
         routes = [Route(f"/v1/{signal}", self._otlp_door(signal), methods=["POST"]) for signal in _TOPICS]
         routes += [
             Route("/v1/activity", self._activity, methods=["POST"]),
             Route("/api/v1/write", self._remote_write, methods=["POST"]),
+            *LogDoors(self._deliver, self._meters).routes(),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
+            Route("/ready", self._readyz),  # where clients of Loki ask
             Route("/metrics", self._metrics),
         ]
         return Starlette(routes=routes, lifespan=self._lifespan)
@@ -79,8 +84,13 @@ class Gateway:
     def _otlp_door(self, signal: Signal) -> Callable[..., object]:
         async def door(request: Request) -> Response:
             media_type = _media_type(request)
-            prepare = _otlp_prepare(signal, media_type)
-            return await self._take(request, signal, media_type, prepare, lambda: accepted(signal, media_type))
+            export = OtlpExport(signal, media_type)
+
+            def answer() -> Response:
+                self._meters.dropped(signal, "no usable time", export.rejected)
+                return accepted(signal, media_type, export.rejected, export.reason)
+
+            return await self._take(request, signal, media_type, export.messages, answer)
 
         return door
 
@@ -118,15 +128,19 @@ class Gateway:
         self._meters.answered(door, response.status_code, time.perf_counter() - started)
         return response
 
-    async def _deliver(self, request: Request, door: str, prepare: Prepare) -> None:
+    async def _deliver(self, request: Request, door: str, prepare: Prepare, encoding: str = "") -> None:
+        """`encoding`: what is assumed where the request names none."""
         self._check_token(request.headers.get("authorization", ""))
         packed = await read_body(request, self._limit)
-        encoding = request.headers.get("content-encoding", "")
+        encoding = request.headers.get("content-encoding", "") or encoding
         await self._hand_over(door, packed, lambda body: unpack(body, encoding, self._limit), prepare)
 
-    async def _take_otlp(self, signal: Signal, door: str, body: bytes) -> None:
-        """A request in protobuf that came over gRPC, already unpacked."""
-        await self._hand_over(door, body, bytes, _otlp_prepare(signal, PROTOBUF))
+    async def _take_otlp(self, signal: Signal, door: str, body: bytes) -> bytes:
+        """A request in protobuf that came over gRPC, already unpacked; the answer in protobuf."""
+        export = OtlpExport(signal, PROTOBUF)
+        await self._hand_over(door, body, bytes, export.messages)
+        self._meters.dropped(door, "no usable time", export.rejected)
+        return export_response(signal, export.rejected, export.reason).SerializeToString()
 
     async def _hand_over(self, door: str, packed: bytes, unpacked: Callable[[bytes], bytes], prepare: Prepare) -> None:
         """Return when the broker has all of it. Raises Refused."""
@@ -168,21 +182,32 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _otlp_prepare(signal: Signal, media_type: str) -> Prepare:
-    def prepare(body: bytes) -> list[Outgoing]:
-        if media_type == JSON:
-            body = parse_json(signal, body).SerializeToString()
-        elif media_type == PROTOBUF:
-            parse(signal, body)
-        else:
-            raise Refused(415, f"Content-Type is '{media_type}'; OTLP needs {PROTOBUF} or {JSON}")
+class OtlpExport:
+    """One Export…Request: its messages, and afterwards how many of its records were left out, and why."""
+
+    def __init__(self, signal: Signal, media_type: str) -> None:
+        self._signal, self._media_type = signal, media_type
+        self.rejected, self.reason = 0, ""
+
+    def messages(self, body: bytes) -> list[Outgoing]:
+        """What goes onto the topic. Raises TelemetryError, also where not one record can be kept; Refused."""
+        checked = check(self._signal, *self._parsed(body))
+        if checked.rejected and not checked.taken:
+            raise TelemetryError(checked.reason)
+        self.rejected, self.reason = checked.rejected, checked.reason
         return [
-            (_TOPICS[signal], entity, piece)
-            for entity, part in split_by_entity(body).items()
-            for piece in cut(signal, part, MAX_MESSAGE_BYTES)
+            (_TOPICS[self._signal], entity, piece)
+            for entity, part in split_by_entity(checked.payload).items()
+            for piece in cut(self._signal, part, MAX_MESSAGE_BYTES)
         ]
 
-    return prepare
+    def _parsed(self, body: bytes) -> tuple[bytes, Message]:
+        if self._media_type == PROTOBUF:
+            return body, parse(self._signal, body)
+        if self._media_type == JSON:
+            body = parse_json(self._signal, body).SerializeToString()
+            return body, parse(self._signal, body)  # what JSON nests too deeply for protobuf could not be read again
+        raise Refused(415, f"Content-Type is '{self._media_type}'; OTLP needs {PROTOBUF} or {JSON}")
 
 
 def _activity_messages(body: bytes) -> list[Outgoing]:

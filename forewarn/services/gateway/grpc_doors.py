@@ -26,7 +26,7 @@ _CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 413: "RESOURCE_EXHAUS
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _GRACE_SECONDS = 5.0
 
-Take = Callable[[Signal, str, bytes], Awaitable[None]]  # signal, door, request in protobuf; raises Refused
+Take = Callable[[Signal, str, bytes], Awaitable[bytes]]  # signal, door, request; the response; raises Refused
 Context = Any  # grpc.aio.ServicerContext
 
 
@@ -76,12 +76,12 @@ class GrpcDoors:
             try:
                 metadata = dict(context.invocation_metadata() or ())
                 self._check_token(str(metadata.get("authorization", "")))
-                await self._take(signal, door, request)
+                return await self._take(signal, door, request)
             except Refused as refusal:
                 status = refusal.status
                 await context.abort(getattr(grpc.StatusCode, _CODES.get(status, "UNKNOWN")), refusal.reason)
             finally:
                 self._meters.answered(door, status, time.perf_counter() - started)
-            return b""  # an Export…ServiceResponse without partial_success: all of it was taken
+            return b""  # not reached: abort raises
 
         return export
