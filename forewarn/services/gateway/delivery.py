@@ -13,7 +13,8 @@ from forewarn.stores import log
 logger = structlog.get_logger(__name__)
 
 _UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
-Outgoing = tuple[str, str, bytes]  # topic, key, value
+Headers = list[tuple[str, bytes]]
+Outgoing = tuple[str, str, bytes] | tuple[str, str, bytes, Headers]  # topic, key, value
 
 
 class Undelivered(Exception):  # noqa: N818  the sender is asked to try again
@@ -44,9 +45,11 @@ class Delivery:
         done: asyncio.Future[KafkaError | None] = loop.create_future()
         pending = _Pending(len(messages), loop, done)
         producer = self._producer
-        for topic, key, value in messages:
+        for message in messages:
+            topic, key, value = message[:3]
+            headers = message[3] if len(message) == 4 else []
             try:
-                producer.produce(topic, value, key, on_delivery=pending.report)
+                producer.produce(topic, value, key, on_delivery=pending.report, headers=headers)
             except (BufferError, KafkaException) as error:
                 raise Undelivered(_reason(error)) from error
         failure = await done
