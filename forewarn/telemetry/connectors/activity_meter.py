@@ -7,7 +7,7 @@ import msgspec
 
 from forewarn.telemetry.activity import ActivityEvent
 from forewarn.telemetry.connectors import names
-from forewarn.telemetry.connectors.meter import Values, slot
+from forewarn.telemetry.connectors.meter import Values, known_by, slot
 from forewarn.telemetry.connectors.options import NANOSECONDS, Options
 
 MOST_ACTIONS = 20
@@ -27,14 +27,15 @@ class ActivityBucket(msgspec.Struct):
 class ActivityMeter(msgspec.Struct):
     """Counts what people do with a service.
 
-    users: hash -> (last seen, has converted) of open sessions, the one silent for longest first. hour: (end of a
-    bucket, sessions begun, sessions converted) of the last hour.
+    actions: those that are told by name, and when they came first. users: hash -> (last seen, end of the bucket in
+    which the session began, has converted) of open sessions, the one silent for longest first. hour: end of a bucket
+    -> (sessions begun in it, of them converted) of the last hour.
     """
 
     entity: str
-    actions: list[str] = []
-    users: dict[str, tuple[int, bool]] = {}
-    hour: list[tuple[int, int, int]] = []
+    actions: dict[str, int] = {}
+    users: dict[str, tuple[int, int, bool]] = {}
+    hour: dict[int, tuple[int, int]] = {}
 
     @classmethod
     def begin(cls, entity: str, time: int) -> Self:
@@ -47,7 +48,7 @@ class ActivityMeter(msgspec.Struct):
 
     def count(self, bucket: ActivityBucket, record: ActivityEvent, options: Options) -> None:
         """See `Meter`."""
-        action = slot(self.actions, record.action, MOST_ACTIONS)
+        action = slot(self.actions, record.action, time_of(record), MOST_ACTIONS)
         bucket.events += record.count
         bucket.actions[action] = bucket.actions.get(action, 0) + record.count
         if record.user_hash is not None and (record.user_hash in bucket.users or len(bucket.users) < MOST_USERS):
@@ -56,37 +57,44 @@ class ActivityMeter(msgspec.Struct):
             bucket.users[record.user_hash] = max(last, time_of(record)), converted
 
     def close(self, bucket: ActivityBucket, end: int, options: Options) -> Values:
-        """See `Meter`. Sessions are counted in steps of a bucket; the ratio is of conversions to sessions begun."""
-        started, converted = self._sessions(bucket, end, options)
+        """See `Meter`. The ratio is that of sessions begun in the last hour that have converted so far."""
         width = options.bucket
-        self.hour = [row for row in self.hour if row[0] > end - _TREND]
-        if started or converted:
-            self.hour.append((end, started, converted))
+        self.hour = {begun: row for begun, row in self.hour.items() if begun > end - _TREND}
+        started = self._sessions(bucket, end, options)
         values: Values = {(names.ACTIVITY_RATE, ()): bucket.events / width}
-        for action in (*self.actions, *(a for a in bucket.actions if a not in self.actions)):
+        for action in known_by(end, self.actions, bucket.actions):
             values[names.ACTIVITY_ACTION_RATE, (("activity.action", action),)] = bucket.actions.get(action, 0) / width
         if self.users or self.hour:
             values[names.ACTIVITY_USERS, ()] = float(len(bucket.users))
             values[names.ACTIVITY_SESSIONS, ()] = float(len(self.users))
             values[names.ACTIVITY_STARTED, ()] = started / width
-        begun = sum(row[1] for row in self.hour)
+        begun = sum(row[0] for row in self.hour.values())
         if begun:
-            values[names.ACTIVITY_CONVERSION, ()] = sum(row[2] for row in self.hour) / begun
+            values[names.ACTIVITY_CONVERSION, ()] = sum(row[1] for row in self.hour.values()) / begun
         return values
 
-    def _sessions(self, bucket: ActivityBucket, end: int, options: Options) -> tuple[int, int]:
-        """Take the bucket's users into the sessions; how many began, and how many converted for the first time."""
+    def _sessions(self, bucket: ActivityBucket, end: int, options: Options) -> int:
+        """Take the bucket's users into the sessions; how many sessions began."""
         gap = int(options.session_gap * NANOSECONDS)
-        started = converted = 0
+        started = 0
         for user, (last, did) in sorted(bucket.users.items(), key=lambda item: (item[1][0], item[0])):
-            seen, had = self.users.pop(user, (0, False))
-            begins = last - seen > gap + options.bucket * NANOSECONDS
-            started += begins
-            converted += did and (begins or not had)
-            self.users[user] = last, did or (had and not begins)
+            seen, begun, had = self.users.pop(user, (0, 0, False))
+            if last - seen > gap + options.bucket * NANOSECONDS:
+                begun, had = end, False
+                started += 1
+                self._add(begun, 1, 0)
+            if did and not had:
+                self._add(begun, 0, 1)
+            self.users[user] = last, begun, did or had
         while self.users and (len(self.users) > MOST_USERS or next(iter(self.users.values()))[0] < end - gap):
             del self.users[next(iter(self.users))]
-        return started, converted
+        return started
+
+    def _add(self, begun: int, sessions: int, converted: int) -> None:
+        """Count in the row of the bucket in which a session began, unless that was more than an hour ago."""
+        if begun in self.hour or sessions:
+            known = self.hour.get(begun, (0, 0))
+            self.hour[begun] = known[0] + sessions, known[1] + converted
 
 
 def time_of(event: ActivityEvent) -> int:

@@ -6,7 +6,7 @@ import msgspec
 
 from forewarn.telemetry.connectors import names
 from forewarn.telemetry.connectors.log_text import message_of
-from forewarn.telemetry.connectors.meter import Key, Values
+from forewarn.telemetry.connectors.meter import Key, Values, known_by, slot
 from forewarn.telemetry.connectors.options import NANOSECONDS, Options
 from forewarn.telemetry.connectors.templates import Template, Templates
 from forewarn.telemetry.otlp_logs import LogRecord
@@ -33,13 +33,16 @@ class LogBucket(msgspec.Struct):
 
 
 class LogMeter(msgspec.Struct):
-    """Counts the log records of an entity. tracked: template id -> weight when it was last seen."""
+    """Counts the log records of an entity.
+
+    severities: when each came first. tracked: template id -> (weight when it was last seen, when it came first).
+    """
 
     entity: str
     began: int
     templates: Templates
-    severities: list[str] = []
-    tracked: dict[str, int] = {}
+    severities: dict[str, int] = {}
+    tracked: dict[str, tuple[int, int]] = {}
 
     @classmethod
     def begin(cls, entity: str, time: int) -> Self:
@@ -59,8 +62,7 @@ class LogMeter(msgspec.Struct):
         bucket.new += new
         bucket.severities[severity] = bucket.severities.get(severity, 0) + 1
         bucket.templates[template.id] = bucket.templates.get(template.id, 0) + 1
-        if severity not in self.severities:
-            self.severities.append(severity)
+        slot(self.severities, severity, record.time, len(_SEVERITIES))
         self._track(template)
 
     def close(self, bucket: LogBucket, end: int, options: Options) -> Values:
@@ -73,9 +75,9 @@ class LogMeter(msgspec.Struct):
         values[names.LOG_TEMPLATES_DISTINCT, ()] = float(len(bucket.templates))
         if end >= self.began + options.learning * NANOSECONDS:
             values[names.LOG_TEMPLATES_NEW, ()] = float(bucket.new)
-        for severity in self.severities:
+        for severity in known_by(end, self.severities, ()):
             values[_severity(severity)] = bucket.severities.get(severity, 0) / width
-        for template in self.tracked:
+        for template in (name for name, (_, first) in self.tracked.items() if first < end):
             values[_template(template)] = bucket.templates.get(template, 0) / width
         return values
 
@@ -83,12 +85,12 @@ class LogMeter(msgspec.Struct):
         """Keep the templates with the most lines; one that is in stays until another has twice its weight."""
         weight = template.count + (_ERROR_WEIGHT - 1) * template.errors
         if template.id in self.tracked or len(self.tracked) < MOST_TRACKED:
-            self.tracked[template.id] = weight
+            self.tracked[template.id] = weight, template.first_seen
             return
         least = min(self.tracked, key=self.tracked.__getitem__)
-        if weight > _OUTGROWN * self.tracked[least]:
+        if weight > _OUTGROWN * self.tracked[least][0]:
             del self.tracked[least]
-            self.tracked[template.id] = weight
+            self.tracked[template.id] = weight, template.first_seen
 
 
 def _severity(severity: str) -> Key:

@@ -1,5 +1,6 @@
 """What counts the records of one entity: a bucket at a time, into values of signals."""
 
+from collections.abc import Iterable, Mapping
 from typing import Protocol, Self, TypeVar
 
 from forewarn.telemetry.connectors.options import Options
@@ -40,11 +41,17 @@ def unit_of(signal: str) -> str:
     return "1/s" if signal.endswith("rate") else "1"
 
 
-def slot(known: list[str], name: str, most: int) -> str:
-    """`name` if it is one of the first `most` different ones, `other` after them. Extends `known`."""
-    if name in known:
-        return name
-    if len(known) >= most:
+def slot(known: dict[str, int], name: str, time: int, most: int) -> str:
+    """`name` if it is one of the first `most` different ones, `other` after them. `known`: when each came first."""
+    first = known.get(name)
+    if first is None and len(known) >= most:
         return OTHER
-    known.append(name)
+    if first is None or time < first:
+        known[name] = time
     return name
+
+
+def known_by(end: int, known: Mapping[str, int], counted: Iterable[str]) -> list[str]:
+    """What is told of a bucket that ends at `end`: zeros, too, but not of what came first after it."""
+    begun = [name for name, first in known.items() if first < end]
+    return begun + [name for name in counted if name not in known]

@@ -8,7 +8,7 @@ from ddsketch import DDSketch
 
 from forewarn.telemetry.connectors import names
 from forewarn.telemetry.connectors.log_text import masked
-from forewarn.telemetry.connectors.meter import OTHER, Values, slot
+from forewarn.telemetry.connectors.meter import OTHER, Values, known_by, slot
 from forewarn.telemetry.connectors.options import Options
 from forewarn.telemetry.otlp_traces import Span, SpanKind
 
@@ -35,10 +35,13 @@ class SpanBucket(msgspec.Struct):
 
 class SpanMeter(msgspec.Struct):
     """Counts the spans of an entity. Served requests (server, consumer) are the service's; calls that it makes
-    (client, producer) show its dependencies from its side; internal ones are not counted."""
+    (client, producer) show its dependencies from its side; internal ones are not counted.
+
+    operations: those that are told by name, and when they came first.
+    """
 
     entity: str
-    operations: list[str] = []
+    operations: dict[str, int] = {}
 
     @classmethod
     def begin(cls, entity: str, time: int) -> Self:
@@ -56,7 +59,7 @@ class SpanMeter(msgspec.Struct):
             kind = SpanKind.SERVER
         if kind not in _COUNTED:
             return
-        calls = bucket.operations.get(name := self._name(kind, record.operation))
+        calls = bucket.operations.get(name := self._name(kind, record))
         if calls is None:
             calls = bucket.operations[name] = Calls(DDSketch(_ACCURACY))
         calls.calls += 1
@@ -67,17 +70,18 @@ class SpanMeter(msgspec.Struct):
         """See `Meter`. Without a call there is no error ratio and no duration."""
         served = [c for name, c in bucket.operations.items() if name.split(" ", 1)[0] in ("server", "consumer")]
         values = _signals(names.SERVICE_SPANS, (), served, options)
-        others = [name for name in bucket.operations if name not in self.operations]
-        for name in (*self.operations, *others):
+        for name in known_by(end, self.operations, bucket.operations):
             kind, operation = name.split(" ", 1)
             attributes = (("span.kind", kind), ("span.name", operation))
             calls = bucket.operations.get(name)
             values |= _signals(names.SPANS, attributes, [] if calls is None else [calls], options)
         return values
 
-    def _name(self, kind: SpanKind, operation: str) -> str:
-        name = f"{kind.name.lower()} {masked(operation[:_NAME])}"
-        return name if slot(self.operations, name, MOST_OPERATIONS) == name else f"{kind.name.lower()} {OTHER}"
+    def _name(self, kind: SpanKind, span: Span) -> str:
+        name = f"{kind.name.lower()} {masked(span.operation[:_NAME])}"
+        return (
+            name if slot(self.operations, name, span.start, MOST_OPERATIONS) == name else f"{kind.name.lower()} {OTHER}"
+        )
 
 
 def _signals(prefix: str, attributes: tuple[tuple[str, str], ...], parts: Iterable[Calls], options: Options) -> Values:

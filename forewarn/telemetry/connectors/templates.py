@@ -60,7 +60,7 @@ class Templates:
             new = self._is_new(about.id)
         about.count += 1
         about.errors += error
-        about.last_seen = max(about.last_seen, time)
+        about.first_seen, about.last_seen = min(about.first_seen, time), max(about.last_seen, time)
         self.touched.add(number)
         return about, new
 
