@@ -1,11 +1,13 @@
 """The feature store of a FOREWARN_HOME: registry and online store in SQLite, history in Parquet."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 PROJECT = "forewarn"
+_DIGEST = b"content"
 JOIN_KEY = "series_id"
 TIMESTAMP = "event_timestamp"
 SCHEMA = pa.schema(
@@ -68,14 +71,48 @@ def features_table(series_ids: list[str], times_us: NDArray[np.int64], features:
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def write_history(home: Path, namespace: str, table: pa.Table) -> Path:
-    """Replace the features of a namespace; rows are sorted by series and time, the file appears at once."""
-    path = history_folder(home) / f"{namespace or '_'}.parquet"
+def write_history(home: Path, namespace: str, table: pa.Table) -> list[Path]:
+    """Make `table` the features of a namespace: one file a day, `day=2026-01-05/<namespace>.parquet`.
+
+    Days whose rows are as they were are left alone, days without rows are removed; a file appears at once. Rows are
+    sorted by series and time. Returns the files that were written.
+    """
+    folder, name = history_folder(home), f"{namespace or '_'}.parquet"
+    (folder / name).unlink(missing_ok=True)  # as it was before there were days
+    days = table.column(TIMESTAMP).cast(pa.timestamp("us")).cast(pa.date32())
+    wanted = {day: folder / f"day={day.isoformat()}" / name for day in pc.unique(days).to_pylist()}
+    for path in set(folder.glob(f"day=*/{name}")) - set(wanted.values()):
+        path.unlink()
+    rows = ((path, table.filter(pc.equal(days, pa.scalar(day)))) for day, path in sorted(wanted.items()))
+    return [path for path, of_day in rows if _write_changed(path, of_day.combine_chunks())]
+
+
+def read_history(
+    home: Path, namespace: str, columns: list[str] | None = None, where: pc.Expression | None = None
+) -> pa.Table:
+    """Features of a namespace, by day. Raises FileNotFoundError where there are none."""
+    files = sorted(history_folder(home).glob(f"day=*/{namespace or '_'}.parquet"))
+    if not files:
+        raise FileNotFoundError(
+            f"{history_folder(home)} holds no features of namespace '{namespace}': materialise the asset "
+            "'signal_features' first"
+        )
+    return pq.read_table([str(path) for path in files], columns=columns, filters=where, partitioning=None)
+
+
+def _write_changed(path: Path, table: pa.Table) -> bool:
+    """Write a file unless it holds these rows already."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    digest = hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest().encode()
+    if path.exists() and (pq.read_schema(path).metadata or {}).get(_DIGEST) == digest:
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    pq.write_table(table, partial, compression="zstd", row_group_size=50_000)
+    pq.write_table(table.replace_schema_metadata({_DIGEST: digest}), partial, compression="zstd", row_group_size=50_000)
     partial.rename(path)
-    return path
+    return True
 
 
 def historical_features(store: "FeatureStore", rows: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,7 @@ class FeatureObjects:
 
 
 def feature_objects(folder: Path) -> FeatureObjects:
-    """The objects over Parquet files below `folder`, one file a namespace."""
+    """The objects over Parquet files below `folder`, partitioned by `day=…`, one file a namespace and day."""
     series = Entity(
         name="series",
         join_keys=[JOIN_KEY],

@@ -3,17 +3,26 @@
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from feature_repo.store import history_folder
+from feature_repo.store import read_history
 from forewarn.telemetry.samples import Kind, Series
+
+_NO_SAMPLES = pa.table(
+    {
+        "series_id": pa.array([], pa.dictionary(pa.int32(), pa.string())),
+        "time": pa.array([], pa.timestamp("us", tz="UTC")),
+        "value": pa.array([], pa.float64()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,16 +71,30 @@ class History:
 
     def day_file(self, day: date) -> Path:
         """Raw samples of a day of event time."""
-        return self.folder / "raw_metrics" / f"{day.isoformat()}.parquet"
+        return self.folder / "raw_metrics" / f"day={day.isoformat()}" / "samples.parquet"
 
     def day_files(self) -> list[Path]:
         """Raw samples there are, oldest first."""
-        return sorted((self.folder / "raw_metrics").glob("*.parquet"))
+        return sorted((self.folder / "raw_metrics").glob("day=*/samples.parquet"))
 
-    @property
-    def features_file(self) -> Path:
-        """Features of the namespace in the feature store's history."""
-        return history_folder(self.home) / f"{self.namespace or '_'}.parquet"
+    def days_there(self) -> list[date]:
+        """Days of which there are raw samples, oldest first."""
+        return [date.fromisoformat(path.parent.name.removeprefix("day=")) for path in self.day_files()]
+
+    def read_samples(self, start: datetime, stop: datetime) -> pa.Table:
+        """Raw samples (series_id as a dictionary, time, value) with start <= time < stop; empty where none are."""
+        days = {f"day={start.date() + timedelta(days=n)}" for n in range((stop.date() - start.date()).days + 1)}
+        files = [path for path in self.day_files() if path.parent.name in days]
+        where = (pc.field("time") >= pa.scalar(start)) & (pc.field("time") < pa.scalar(stop))
+        parts = [
+            pq.read_table(path, columns=["series_id", "time", "value"], filters=where, partitioning=None)
+            for path in files
+        ]
+        return pa.concat_tables(parts).unify_dictionaries() if parts else _NO_SAMPLES
+
+    def read_features(self, columns: list[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """Features of the namespace in the feature store's history. Raises FileNotFoundError."""
+        return read_history(self.home, self.namespace, columns, where)
 
     def model_folder(self, name: str, *, fresh: bool = False) -> Path:
         """Folder of a model in the making; emptied first where `fresh`."""

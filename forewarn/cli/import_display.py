@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from rich.console import Console
@@ -12,18 +12,23 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from forewarn.cli.failure import CommandError
 from forewarn.config.settings import Settings
 from forewarn.services.importing.long_table import LongFormatError, LongReader, Tally
-from forewarn.services.importing.prometheus import Progress as Imported
-from forewarn.services.importing.prometheus import PrometheusImport, Wanted
-from forewarn.services.importing.prometheus_api import PrometheusApi, PrometheusError
 from forewarn.services.lifecycle import stop_event
 from forewarn.stores.imports import Imports
 from forewarn.stores.schema import create_tables
 
+if TYPE_CHECKING:
+    from forewarn.services.importing.prometheus import Progress as Imported
+    from forewarn.services.importing.prometheus import PrometheusImport, Wanted
+    from forewarn.services.importing.prometheus_api import PrometheusApi
+
 _LINE_EVERY_SECONDS = 10.0  # where the output is no terminal
 
 
-def import_prometheus(url: str, settings: Settings, wanted: Wanted, dry_run: bool) -> None:
+def import_prometheus(url: str, settings: Settings, wanted: "Wanted", dry_run: bool) -> None:
     """Import with a display. Raises CommandError; exits 130 when interrupted."""
+    from forewarn.services.importing.prometheus import PrometheusImport
+    from forewarn.services.importing.prometheus_api import PrometheusError
+
     console = Console(highlight=False, soft_wrap=True)
     try:
         with _api(url, settings) as api, _imports(settings) as imports:
@@ -65,7 +70,7 @@ def import_files(files: list[Path], settings: Settings, namespace: str | None, d
         console.print(f"[yellow]{total.bad:,} bad rows were left out[/]")
 
 
-def _import_prometheus(console: Console, work: PrometheusImport, wanted: Wanted, dry_run: bool) -> None:
+def _import_prometheus(console: Console, work: "PrometheusImport", wanted: "Wanted", dry_run: bool) -> None:
     stop = stop_event()
     for selector, count in work.count_series().items():
         console.print(f"[bold]{escape(selector)}[/]: {count:,} series")
@@ -87,7 +92,7 @@ def _import_prometheus(console: Console, work: PrometheusImport, wanted: Wanted,
         )
 
 
-def _summarise(console: Console, progress: Imported) -> None:
+def _summarise(console: Console, progress: "Imported") -> None:
     rate = progress.read / max(progress.seconds, 1e-9)
     console.print(
         f"read {progress.read:,} samples in {progress.pieces:,} pieces, {progress.seconds:.1f} s ({rate:,.0f} "
@@ -130,7 +135,9 @@ def _tell_bad(console: Console, file: Path, tally: Tally) -> None:
         console.print(f"[yellow]{escape(str(file))}: and {tally.bad - len(tally.first_bad):,} more bad rows[/]")
 
 
-def _api(url: str, settings: Settings) -> PrometheusApi:
+def _api(url: str, settings: Settings) -> "PrometheusApi":
+    from forewarn.services.importing.prometheus_api import PrometheusApi
+
     token, password = settings.prometheus_token, settings.prometheus_password
     login = (settings.prometheus_user, password.get_secret_value() if password else "")
     return PrometheusApi(

@@ -79,6 +79,14 @@ class PostgresMetricArchive:
         index = order[np.searchsorted(numbers, ids, sorter=order)] if len(ids) else np.empty(0, np.int64)
         return samples_table(tuple(known.values()), index, times, values)
 
+    def count_samples(self, namespace: str, start: datetime, stop: datetime) -> int:
+        """How many `read_samples` would return. Raises psycopg.Error."""
+        query = "select count(*) from metric_samples where time >= %s and time < %s and series_id = any(%s)"
+        with psycopg.connect(self._url) as connection:
+            known = list(stored_series(connection, namespace))
+            row = connection.execute(query, (start, stop, known)).fetchone()
+        return int(row[0]) if row else 0
+
     def series(self) -> list[Series]:
         """See MetricArchive. Raises psycopg.Error."""
         with psycopg.connect(self._url) as connection:

@@ -9,7 +9,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from forewarn.features.definitions import FEATURE_NAMES
 from monitor_assets.history import History
@@ -55,7 +54,7 @@ def compared_rows(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Features of the training interval and of the newest day of event time, sampled."""
     windows, split = history.read_windows(), history.read_json("split")
     columns = ["event_timestamp", *_COMPARED]
-    features = pq.read_table(history.features_file, columns=columns)
+    features = history.read_features(columns)
     newest = pc.max(features.column("event_timestamp")).as_py()
     times = features.column("event_timestamp")
     day = pc.greater(times, pd.Timestamp(newest) - pd.Timedelta(days=1))

@@ -6,7 +6,6 @@ import dagster as dg
 import numpy as np
 import psycopg
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forewarn.evaluation.model_metrics import incident_cells, onsets_of
@@ -55,7 +54,7 @@ def incident_labels(context: dg.AssetExecutionContext, scope: TrainingScope) -> 
 def labels_of(history: History, windows: SignalWindows, averted: list[tuple[str, int, int]]) -> pa.Table:
     """Rows (series_id, event_timestamp, row, cell, steps, observed) of the features of a namespace whose outcome is
     known. `row` counts limited series; `averted` holds series id and the cells of prediction and action."""
-    keys = pq.read_table(history.features_file, columns=["series_id", "event_timestamp"])
+    keys = history.read_features(["series_id", "event_timestamp"])
     limited = windows.limited
     steps, observed = time_to_limit(windows.cells[limited], windows.limits[limited])
     position = {windows.series[i].id: k for k, i in enumerate(limited)}
@@ -69,7 +68,8 @@ def labels_of(history: History, windows: SignalWindows, averted: list[tuple[str,
     labels = keys
     for name, values in (("row", row), ("cell", cell), ("steps", came), ("observed", watched)):
         labels = labels.append_column(name, pa.array(values))
-    return labels.filter(pa.array(~np.isnan(came) & ~np.isnan(watched)))
+    labels = labels.filter(pa.array(~np.isnan(came) & ~np.isnan(watched)))
+    return labels.sort_by([("row", "ascending"), ("cell", "ascending")])
 
 
 def _cut(observed: NDArray[np.float32], predicted: int, acted: int) -> None:

@@ -30,7 +30,7 @@ def signal_features(context: dg.AssetExecutionContext, scope: TrainingScope) -> 
     if not len(windows.limited):
         raise dg.Failure("no series has a limit: send limits as signals, such as process.memory.usage.limit")
     rows = feature_rows(windows)
-    path = feature_store.write_history(scope.home, scope.namespace, rows)
+    written = feature_store.write_history(scope.home, scope.namespace, rows)
     store = feature_store.apply(scope.home)
     pushed = feature_store.push_newest(store, _last_rows(rows, windows))
     context.log.info("%d rows of %d features, %d series pushed online", rows.num_rows, FEATURE_COUNT, pushed)
@@ -42,7 +42,8 @@ def signal_features(context: dg.AssetExecutionContext, scope: TrainingScope) -> 
             "feature_version": FEATURE_VERSION,
             "series pushed online": pushed,
             "missing": table(["feature", "missing share"], [row for row in missing if row[1] > 0]),
-            "file": dg.MetadataValue.path(str(path)),
+            "days written": len(written),
+            "folder": dg.MetadataValue.path(str(feature_store.history_folder(scope.home))),
         }
     )
 

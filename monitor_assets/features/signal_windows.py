@@ -1,9 +1,10 @@
 """History on a grid of cells, filled by the same loop that fills the predictor's windows."""
 
+from datetime import datetime
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forewarn.features.grid import grid_start, limits_grid, to_grids
 from monitor_assets.history import History, SignalWindows
@@ -37,20 +38,19 @@ def signal_windows(context: dg.AssetExecutionContext, scope: TrainingScope) -> d
 
 def windows_of(history: History, step_seconds: float) -> SignalWindows:
     """Windows of the raw samples of a namespace. Raises dagster.Failure where there are none."""
-    files = history.day_files()
-    if not files:
+    start_at, stop_at = (datetime.fromisoformat(text) for text in history.read_json("interval"))
+    samples = history.read_samples(start_at, stop_at)
+    if not samples.num_rows:
         raise dg.Failure(f"no raw samples in {history.folder}: the interval holds none, or raw_metrics did not run")
-    columns = ["series_id", "time", "value"]
-    samples = pa.concat_tables([pq.read_table(path, columns=columns) for path in files]).unify_dictionaries()
     ids = samples.column("series_id").combine_chunks()
-    names = ids.dictionary.to_pylist()
+    there, index = np.unique(ids.indices.to_numpy(zero_copy_only=False), return_inverse=True)
     known = history.read_series()
-    series = [known[name] for name in names]
+    series = [known[name] for name in ids.dictionary.take(pa.array(there)).to_pylist()]
     times = samples.column("time").to_numpy().astype("datetime64[ns]").astype(np.int64)
     start = grid_start(int(times.min()), step_seconds)
     cells = int((times.max() - start) // int(step_seconds * 1e9)) + 1
-    index = ids.indices.to_numpy(zero_copy_only=False).astype(np.int32)
     values = samples.column("value").to_numpy()
+    index = index.astype(np.int32)
     grid = to_grids(index, times, values, [s.kind for s in series], start, step_seconds, cells)
     return SignalWindows(series, grid, limits_grid(grid, series), start, step_seconds)
 

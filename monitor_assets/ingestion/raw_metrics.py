@@ -6,9 +6,10 @@ from datetime import UTC, datetime, time, timedelta
 import dagster as dg
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from forewarn.stores.archive import PostgresMetricArchive, in_namespace
-from monitor_assets.history import write_parquet
+from monitor_assets.history import History, write_parquet
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 
@@ -23,34 +24,45 @@ where case when %(namespace)s = '' then strpos(m.entity, '/') = 0 else starts_wi
 
 @dg.asset(group_name="ingestion", kinds={"postgres", "parquet"}, owners=["team:forewarn"])
 def raw_metrics(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
-    """Every sample of the namespace in the run's interval, from the PostgreSQL archive, one Parquet file a day.
+    """Samples of the namespace in the run's interval, from the PostgreSQL archive, one Parquet file a day.
 
-    Days that are no longer in the interval are removed, so that the folder always is what the run speaks of.
+    Only days that have got samples since are written again. Days that the archive no longer keeps stay.
     """
     history, archive = scope.history(), PostgresMetricArchive(scope.postgres_url)
     start, stop = interval_of(scope)
+    kept = history.days_there()
+    if not scope.start and kept:
+        start = min(start, datetime.combine(kept[0], time(), UTC))
     series = [s for s in archive.series() if in_namespace(s, scope.namespace)]
-    for path in history.day_files():
-        path.unlink()
-    rows = []
-    for first, last in days(start, stop):
-        samples = archive.read_samples(scope.namespace, first, last)
-        if samples.num_rows:
-            write_parquet(history.day_file(first.date()), _slim(samples))
-        rows.append((first.date().isoformat(), samples.num_rows))
+    rows = [(first.date().isoformat(), *_bring_up_to_date(history, archive, first)) for first, _ in days(start, stop)]
     history.write_series(series)
-    total = sum(n for _, n in rows)
-    context.log.info("%d samples of %d series, %s to %s", total, len(series), start, stop)
+    history.write_json("interval", [start.isoformat(), stop.isoformat()])
+    total, written = sum(n for _, n, _ in rows), sum(new for _, _, new in rows)
+    context.log.info("%d samples of %d series, %s to %s; %d days written", total, len(series), start, stop, written)
     return dg.MaterializeResult(
         metadata={
             "samples": total,
             "series": len(series),
+            "days written": written,
             "from": dg.MetadataValue.timestamp(start),
             "to": dg.MetadataValue.timestamp(stop),
-            "by day": table(["day", "samples"], rows),
+            "by day": table(["day", "samples", "written"], rows),
             "folder": dg.MetadataValue.path(str(history.folder / "raw_metrics")),
         }
     )
+
+
+def _bring_up_to_date(history: History, archive: PostgresMetricArchive, time_of_day: datetime) -> tuple[int, bool]:
+    """Samples in the file of a day, and whether it was written: the archive holds another number of them."""
+    day = time_of_day.date()
+    path, midnight = history.day_file(day), datetime.combine(day, time(), UTC)
+    kept = pq.read_metadata(path).num_rows if path.exists() else 0
+    held = archive.count_samples(history.namespace, midnight, midnight + timedelta(days=1))
+    if held in (0, kept):
+        return kept, False
+    samples = archive.read_samples(history.namespace, midnight, midnight + timedelta(days=1))
+    write_parquet(path, _slim(samples))
+    return samples.num_rows, True
 
 
 def interval_of(scope: TrainingScope) -> tuple[datetime, datetime]:

@@ -3,7 +3,6 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forewarn.evaluation.backtest import Stretch
@@ -28,9 +27,8 @@ def stretch_of(history: History, windows: SignalWindows, part: Part) -> Stretch:
     """Every row of a part, features read from the feature store's history, labels as known when the part ended."""
     labels = labels_of_part(history.read_table("incident_labels"), part)
     first, stop = windows.time_of(part.first), windows.time_of(part.stop)
-    features = pq.read_table(
-        history.features_file, filters=(pc.field("event_timestamp") >= first) & (pc.field("event_timestamp") < stop)
-    )
+    within = (pc.field("event_timestamp") >= first) & (pc.field("event_timestamp") < stop)
+    features = history.read_features(where=within)
     keys = ["series_id", "event_timestamp"]
     position = features.select(keys).append_column("position", pa.array(np.arange(features.num_rows)))
     joined = labels.join(position, keys, join_type="inner").sort_by([("row", "ascending"), ("cell", "ascending")])

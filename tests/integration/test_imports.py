@@ -103,10 +103,12 @@ def wanted(**changes: object) -> Wanted:
     return Wanted(**{"selectors": (SELECTOR,), "start": START, "stop": STOP, **changes})  # type: ignore[arg-type]
 
 
-def run(url: str, postgres_url: str, stop_after: int = 0, most: int = 400_000, **changes: object) -> Progress:
+def run(
+    url: str, postgres_url: str, stop_after: int = 0, most: int = 400_000, patience: float = 20, **changes: object
+) -> Progress:
     """Import; with `stop_after`, until so many pieces are done."""
     stop = threading.Event()
-    with PrometheusApi(url, patience_seconds=20) as api, Imports(postgres_url) as imports:
+    with PrometheusApi(url, patience_seconds=patience) as api, Imports(postgres_url) as imports:
         work = PrometheusImport(api, imports, wanted(**changes), piece_samples=most)
         work.on_progress = lambda p: stop.set() if stop_after and p.pieces >= stop_after else None
         return work.run(work.plan(), stop)
@@ -173,7 +175,7 @@ def test_a_wrong_selector_or_address_is_told(prometheus: str, postgres_url: str)
     with pytest.raises(PrometheusError, match="parse error"):
         run(prometheus, postgres_url, selectors=("{job=",))
     with pytest.raises(PrometheusError, match=r"no Prometheus answers at http://127\.0\.0\.1:1 "):
-        run("http://user:secret@127.0.0.1:1", postgres_url)
+        run("http://user:secret@127.0.0.1:1", postgres_url, patience=0.2)
 
 
 class Busy(ThreadingHTTPServer):
@@ -294,7 +296,8 @@ def test_csv_in_the_long_format_twice(tmp_path: Path, postgres_url: str) -> None
     ):
         assert any(f"line {line}:" in row and reason in row for row in told.stdout.splitlines()), (line, told.stdout)
     assert "3 samples in 9 rows" in told.stdout and "3 are new" in told.stdout and "6 bad rows" in told.stdout
-    assert "0 are new" in command("csv", str(tmp_path / "a.csv"), FOREWARN_POSTGRES_URL=postgres_url).stdout
+    with Imports(postgres_url) as imports:
+        assert [imports.store([batch]) for batch in LongReader().read(tmp_path / "a.csv", Tally())] == [0]
     ten = 1_767_607_200_000
     assert archived(postgres_url) == {
         ("shop/api", "cpu"): [(ten, 0.5), (ten + 250, 0.75)],
@@ -307,9 +310,10 @@ def test_parquet_in_the_long_format(tmp_path: Path, postgres_url: str) -> None:
     frame = pd.DataFrame({"time": times, "entity": "api", "signal": "cpu", "value": np.arange(1000.0)})
     frame.loc[10, "value"] = np.nan
     frame.to_parquet(tmp_path / "h.parquet")
-    told = command("parquet", str(tmp_path / "h.parquet"), "--namespace", "old", FOREWARN_POSTGRES_URL=postgres_url)
-    assert told.returncode == 0, told.stderr
-    assert "row 11: value is no number" in told.stdout
+    tally = Tally()
+    with Imports(postgres_url) as imports:
+        assert sum(imports.store([batch]) for batch in LongReader("old").read(tmp_path / "h.parquet", tally)) == 999
+    assert (tally.rows, tally.bad, tally.first_bad) == (1000, 1, [(11, "value is no number")])
     mine = archived(postgres_url)["old/api", "cpu"]
     assert len(mine) == 999 and mine[-1] == (int(times[-1].timestamp() * 1000), 999.0)
 

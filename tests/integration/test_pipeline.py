@@ -205,10 +205,12 @@ def test_an_unknown_namespace_is_told(environment: Path) -> None:
 
 def test_history_keeps_namespaces_apart(environment: Path) -> None:
     ours, other = History(environment, "yard"), History(environment, "")
-    assert ours.folder != other.folder and ours.features_file != other.features_file
+    assert ours.folder != other.folder
     with pytest.raises(FileNotFoundError, match="materialise the asset 'signal_windows' of namespace ''"):
         other.write_series([])
         other.read_windows()
+    with pytest.raises(FileNotFoundError, match="no features of namespace ''"):
+        other.read_features()
 
 
 def test_the_workspace_is_valid(tmp_path: Path) -> None:

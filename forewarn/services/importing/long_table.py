@@ -77,7 +77,8 @@ class LongReader:
         keys = table.select(names)
         keys = pa.table({name: pc.fill_null(keys[name].cast(pa.string()), "") for name in names})
         distinct = keys.group_by(names).aggregate([])
-        codes, reasons = [], {}
+        codes: list[int] = []
+        reasons: dict[int, str] = {}
         for row in distinct.to_pylist():
             code = self._number(row)
             if isinstance(code, str):
