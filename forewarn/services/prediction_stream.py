@@ -16,9 +16,11 @@ from forewarn.risk.records import Observation, Risk, Watermark, encode
 from forewarn.risk.scorer import Scorer, Scores
 from forewarn.services.told import Told, read_told
 from forewarn.stores.log import consumer, dead_letter, producer
+from forewarn.stores.log_ends import end_offsets
 from forewarn.telemetry import topics
 from forewarn.telemetry.derived import Derivation
 from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.histograms import HistogramState
 from forewarn.telemetry.otlp_metrics import decode_metrics
 from forewarn.telemetry.samples import SampleBatch, Series, namespace_of
 
@@ -28,6 +30,7 @@ F64 = NDArray[np.float64]
 
 GROUP = "predictor"
 _POLL_SECONDS = 0.05  # messages that come within it are taken and scored together
+_QUIET_POLLS = 100  # without a message after which nothing more is awaited
 _SETS_OF_SERIES_KEPT = 100_000
 CATCHING_UP_MESSAGES = 200  # behind by more, windows are filled first and nothing is scored
 
@@ -64,9 +67,12 @@ class PredictionStream:
         self._engines: dict[tuple[int, str], RiskEngine] = {}
         self._told = Told()
         self._derivation = Derivation()
+        self._histograms: dict[int, HistogramState] = {}  # by partition
         self._namespaces: dict[int, tuple[tuple[Series, ...], str | None]] = {}  # by id of the tuple, held here
         self._watermarks: dict[str, int] = {}
         self._producer = producer(settings.kafka_bootstrap)
+        self._rebuild_to: dict[int, int] = {}  # offset up to which each partition is read again
+        self._quiet_polls = 0
         self._stop = threading.Event()
         self.ready = threading.Event()  # partitions are assigned
 
@@ -80,7 +86,7 @@ class PredictionStream:
                 for message in messages:
                     self._take(message)
                 self.counters["lag_messages"] = lag = self._lag(member)
-                if lag <= CATCHING_UP_MESSAGES:
+                if lag <= CATCHING_UP_MESSAGES and self._rebuilt(member, quiet=not messages):
                     self._assess_all()
                 if messages:
                     member.commit(asynchronous=True)
@@ -96,22 +102,42 @@ class PredictionStream:
         self._told = read_told(self.settings.kafka_bootstrap)
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING
+            self._histograms.pop(partition.partition, None)
         member.assign(partitions)
+        ends = end_offsets(self.settings.kafka_bootstrap, [topics.METRICS])
+        self._rebuild_to = {p.partition: ends.get((p.topic, p.partition), 0) for p in partitions}
+        self._quiet_polls = 0
         self.ready.set()
         logger.info("rebuilding windows from the log", partitions=[p.partition for p in partitions])
 
     def _revoke(self, member: Consumer, partitions: list[TopicPartition]) -> None:
+        self._producer.flush(10)  # who takes them over reads what was told
         gone = {p.partition for p in partitions}
         for key in [k for k in self._engines if k[0] in gone]:
             del self._engines[key]
             self.latest.pop(key, None)
+
+    def _rebuilt(self, member: Consumer, quiet: bool) -> bool:
+        """Whether all that was on the log at the assignment has been taken: partitions are read one after the other,
+        and what is scored before is scored without the series of the others."""
+        if not self._rebuild_to:
+            return True
+        for partition in member.position(member.assignment()):
+            if partition.offset >= self._rebuild_to.get(partition.partition, 0):
+                self._rebuild_to.pop(partition.partition, None)
+        self._rebuild_to = {number: end for number, end in self._rebuild_to.items() if end > 0}
+        self._quiet_polls = self._quiet_polls + 1 if quiet else 0
+        if self._quiet_polls > _QUIET_POLLS:  # the last offsets are no messages (retention, compaction)
+            self._rebuild_to = {}
+        return not self._rebuild_to
 
     def _take(self, message: Message) -> None:
         if message.error():
             logger.warning("the broker reports an error", reason=str(message.error()))
             return
         try:
-            batch = self._derivation.extend(decode_metrics(message.value()))
+            state = self._histograms.setdefault(message.partition(), HistogramState())
+            batch = self._derivation.extend(decode_metrics(message.value(), state))
         except TelemetryError as error:
             self.counters["dead_letters_total"] += 1
             dead_letter(self._producer, message, str(error))
@@ -139,7 +165,8 @@ class PredictionStream:
             engine = RiskEngine(namespace, s.step_of(namespace), s.lateness_seconds, s.score_every_steps)
             engine.neighbours = self.neighbours
             if namespace in self._told.watermarks:
-                engine.restore(self._told.watermarks[namespace], self._told.risks, self._told.failing)
+                told = self._told
+                engine.restore(told.watermarks[namespace], told.risks, told.failing, told.predicted)
             self._engines[(partition, namespace)] = engine
             peers = [e for (_, n), e in self._engines.items() if n == namespace]
             for each in peers:
@@ -158,8 +185,7 @@ class PredictionStream:
     def _assess_all(self) -> None:
         scorer = self._scorer()
         for key, engine in list(self._engines.items()):
-            end = engine.due()
-            if end is not None:
+            for end in engine.pending():
                 self._assess(key, engine, end, scorer)
         self.counters["late_total"] = sum(e.windows.tallies["late"] for e in self._engines.values())
         self.counters["series"] = sum(len(e.windows.series) for e in self._engines.values())

@@ -35,7 +35,8 @@ class _Family:
         """Place of each part in a gathered row; empty where the parts tell nothing together."""
         if "count" not in self.others or not (self.bounds or "sum" in self.others):
             return {}
-        return {part: i for i, part in enumerate([*sorted(self.bounds), *sorted(self.others)])}
+        parts: list[Part] = [*sorted(self.bounds), *sorted(self.others)]
+        return {part: i for i, part in enumerate(parts)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,12 +104,13 @@ class ClassicHistograms:
             table.ring_left, table.misses, self._pool,
         )  # fmt: skip
         ended, first = np.unique(family[~live], return_index=True)
-        found = self._points(*rows, ended, times[~live][first])
+        found = self._points(rows, ended, times[~live][first])
         for number in {*ended.tolist(), *family[table.misses[family] > _MISSES].tolist()}:
             self._relearn(number)
         return found
 
-    def _points(self, done: I64, times: I64, at: I64, rows: F64, ended: I64, ended_at: I64) -> Found | None:
+    def _points(self, complete: tuple[I64, I64, I64, F64], ended: I64, ended_at: I64) -> Found | None:
+        done, times, at, rows = complete
         if not len(done) and not len(ended):
             return None
         table, more = self._table, len(ended)

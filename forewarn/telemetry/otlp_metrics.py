@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -115,7 +115,7 @@ class _Memory:
         return known
 
 
-_POINTS = {
+_POINTS: dict[int, type[Message]] = {
     walk.GAUGE: pb.NumberDataPoint,
     walk.SUM: pb.NumberDataPoint,
     walk.HISTOGRAM: pb.HistogramDataPoint,

@@ -58,7 +58,7 @@ def batch_of(samples: list[Sample]) -> SampleBatch:
 def metric_samples(entity: str, metric: pb.Metric) -> Iterator[Sample]:
     """Samples of one gauge, sum or summary of an entity. Raises TelemetryError for a point without a time."""
     kind = metric.WhichOneof("data")
-    if kind not in _READERS:
+    if kind is None or kind not in _READERS:
         return
     data = getattr(metric, kind)
     name, (unit, factor) = bounded(clean(metric.name)), base_unit(bounded(clean(metric.unit)))
@@ -112,7 +112,7 @@ def _summary(data: pb.Summary, point: pb.SummaryDataPoint, series: _MakeSeries) 
         yield series(f".p{at.quantile * 100:g}", Kind.GAUGE), at.value, True
 
 
-_READERS: dict[str | None, Callable[..., _Values]] = {"gauge": _number, "sum": _number, "summary": _summary}
+_READERS: dict[str, Callable[..., _Values]] = {"gauge": _number, "sum": _number, "summary": _summary}
 
 
 def _request_samples(request: ExportMetricsServiceRequest) -> Iterator[Sample]:
@@ -134,9 +134,11 @@ def _histograms(request: ExportMetricsServiceRequest, state: HistogramState) -> 
     found: list[tuple[int, float, Any]] = []
     for entity, metric in _metrics(request):
         kind = metric.WhichOneof("data")
-        data = getattr(metric, kind) if kind in ("histogram", "exponential_histogram") else None
+        if kind not in ("histogram", "exponential_histogram"):
+            continue
+        data = getattr(metric, kind)
         name, (unit, factor) = bounded(clean(metric.name)), base_unit(bounded(clean(metric.unit)))
-        for point in data.data_points if data is not None else ():
+        for point in data.data_points:
             delta = data.aggregation_temporality == pb.AGGREGATION_TEMPORALITY_DELTA
             series = Series(entity, name, attributes_of(point), Kind.DELTA if delta else Kind.CUMULATIVE, unit)
             checked_time(point.time_unix_nano, name)

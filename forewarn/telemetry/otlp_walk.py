@@ -1,4 +1,4 @@
-"""Walks the bytes of an OTLP metrics request, compiled: where its metrics are, and the points of numbers and histograms.
+"""Walks the bytes of an OTLP metrics request, compiled: its metrics, and the data points of numbers and histograms.
 
 Wire format: https://protobuf.dev/programming-guides/encoding. Field numbers: opentelemetry-proto, metrics.proto.
 Every read is checked against the end of its message; whatever is malformed, or legal but unusual (a group, a field

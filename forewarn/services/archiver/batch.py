@@ -1,5 +1,6 @@
 """What the archiver has read and not yet stored."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from forewarn.telemetry import topics
 from forewarn.telemetry.activity import ActivityEvent, decode_activity
 from forewarn.telemetry.derived import Derivation
 from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.histograms import HistogramState
 from forewarn.telemetry.otlp_logs import LogRecord, decode_logs
 from forewarn.telemetry.otlp_metrics import decode_metrics
 from forewarn.telemetry.otlp_traces import Span, decode_spans
@@ -35,6 +37,7 @@ class Batch:
     unreadable: list[tuple[Message, str]] = field(default_factory=list)
     reached: dict[Place, int] = field(default_factory=dict)
     sample_count: int = 0
+    decoded: dict[int, SampleBatch] = field(default_factory=dict)  # by id of the message, held above
 
     @classmethod
     def skipping(cls, message: Message) -> "Batch":
@@ -48,14 +51,14 @@ class Batch:
 
 
 class Reader:
-    """Decodes messages into a batch; remembers what the service graph needs."""
+    """Decodes messages, in the order of the log; remembers what the service graph and histograms need."""
 
     def __init__(self) -> None:
         self._span_edges = SpanEdges()
         self._metric_edges = MetricEdges()
         self._derivation = Derivation()
+        self._histograms: dict[int, HistogramState] = {}  # by partition
         self._readers: dict[str, Callable[[Batch, bytes], None]] = {
-            topics.METRICS: self._metrics,
             topics.LOGS: lambda batch, payload: batch.logs.extend(decode_logs(payload)),
             topics.SPANS: self._spans,
             topics.ACTIVITY: lambda batch, payload: batch.activity.extend(decode_activity(payload)),
@@ -66,18 +69,37 @@ class Reader:
         batch.messages.append(message)
         batch.reached[Place(message.topic(), message.partition())] = message.offset() + 1
         try:
-            self._readers[message.topic()](batch, message.value() or b"")
+            if message.topic() == topics.METRICS:
+                self._metrics(batch, message)
+            else:
+                self._readers[message.topic()](batch, message.value() or b"")
         except TelemetryError as error:
             batch.unreadable.append((message, str(error)))
 
-    def read(self, message: Message) -> Batch:
-        """A batch of one message."""
-        batch = Batch()
-        self.add(batch, message)
-        return batch
+    def again(self, message: Message, batch: Batch) -> Batch:
+        """A batch of one message of a batch that was read: its metrics are not decoded again, that would be another
+        step of the histograms."""
+        single = Batch(decoded={k: v for k, v in batch.decoded.items() if k == id(message)})
+        self.add(single, message)
+        return single
 
-    def _metrics(self, batch: Batch, payload: bytes) -> None:
-        samples = self._derivation.extend(decode_metrics(payload))
+    def warm_up(self, message: Message) -> None:
+        """Take what histograms were from a message of metrics that is stored already."""
+        with contextlib.suppress(TelemetryError):
+            decode_metrics(message.value() or b"", self._of_partition(message))
+
+    def restart(self) -> None:
+        """Forget what histograms were: the log is read from another place on."""
+        self._histograms.clear()
+
+    def _of_partition(self, message: Message) -> HistogramState:
+        return self._histograms.setdefault(message.partition(), HistogramState())
+
+    def _metrics(self, batch: Batch, message: Message) -> None:
+        samples = batch.decoded.get(id(message))
+        if samples is None:
+            samples = self._derivation.extend(decode_metrics(message.value() or b"", self._of_partition(message)))
+        batch.decoded[id(message)] = samples
         days = len(np.unique(samples.times // _DAY_NANOSECONDS))
         if days > _MOST_DAYS:
             raise TelemetryError(f"one message has samples of {days} days, more than {_MOST_DAYS}: check its times")

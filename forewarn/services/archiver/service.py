@@ -11,9 +11,11 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from forewarn.config.settings import Settings
 from forewarn.services.archiver.batch import TOPICS, Batch, Reader
-from forewarn.services.archiver.storing import Store, is_poison
+from forewarn.services.archiver.storing import REFUSALS, Store, is_poison, loki_of, refuser
 from forewarn.stores import log
+from forewarn.stores.loki import LokiBusyError
 from forewarn.stores.offsets import Overtaken, Place
+from forewarn.telemetry import topics
 
 logger = structlog.get_logger("forewarn.services.archiver")
 
@@ -23,6 +25,7 @@ _BATCH_MESSAGES = 5_000
 _BATCH_SECONDS = 1.0
 _CONSUME = 64  # messages in one go: of up to a megabyte each
 _LONGEST_WAIT_SECONDS = 5.0
+_WARM_UP_MESSAGES = 2_000  # of a partition's stored metrics, read again: a histogram's point needs the one before it
 
 
 class Archiver:
@@ -31,9 +34,10 @@ class Archiver:
     def __init__(self, settings: Settings, stop: threading.Event, counters: dict[str, float]) -> None:
         self._stop = stop
         self._counters = counters
-        self._store = Store(settings.postgres_url.get_secret_value(), GROUP)
+        self._store = Store(settings.postgres_url.get_secret_value(), GROUP, loki_of(settings))
         self._reader = Reader()
         self._batch = Batch()
+        self._stored: dict[Place, int] = {}  # where reading began in metrics: what lies before is only for histograms
         self._generation = 0  # changes whenever partitions are taken away: what was read of them is void
         self._dead_letters = log.producer(settings.kafka_bootstrap)
         self._consumer = log.consumer(settings.kafka_bootstrap, GROUP, TOPICS, self._assigned, self._revoked)
@@ -61,7 +65,10 @@ class Archiver:
 
     def _take(self, message: Message) -> None:
         if message.error() is None:
-            self._reader.add(self._batch, message)
+            if message.offset() < self._stored.get(Place(message.topic(), message.partition()), 0):
+                self._reader.warm_up(message)
+            else:
+                self._reader.add(self._batch, message)
         else:
             logger.warning("the log has a problem, going on", error=message.error().str())
 
@@ -76,7 +83,7 @@ class Archiver:
             return False
         try:
             done = self._until_done(lambda: self._store.write(batch))
-        except psycopg.Error as error:
+        except REFUSALS as error:
             return self._isolate(batch, error)
         except Overtaken as overtaken:
             logger.warning(
@@ -88,14 +95,14 @@ class Archiver:
             self._count(batch)
         return done
 
-    def _isolate(self, batch: Batch, error: psycopg.Error) -> bool:
-        """PostgreSQL refuses something in the batch: store message by message, bury the one that is refused."""
+    def _isolate(self, batch: Batch, error: Exception) -> bool:
+        """PostgreSQL or Loki refuses something in the batch: store message by message, bury the one that is refused."""
         if len(batch.messages) == 1:
-            reason = f"PostgreSQL refuses it: {str(error).splitlines()[0]}"
+            reason = f"{refuser(error)} refuses it: {str(error).splitlines()[0]}"
             return self._persist(replace(Batch.skipping(batch.messages[0]), unreadable=[(batch.messages[0], reason)]))
         buried = {id(message) for message, _ in batch.unreadable}
         for message in batch.messages:
-            single = Batch.skipping(message) if id(message) in buried else self._reader.read(message)
+            single = Batch.skipping(message) if id(message) in buried else self._reader.again(message, batch)
             if not self._persist(single):
                 return False
         return True
@@ -116,17 +123,17 @@ class Archiver:
         return True
 
     def _until_done(self, attempt: Callable[[], object]) -> bool:
-        """Repeat while PostgreSQL is away, with growing pauses; False if given up. Raises what is not its absence."""
+        """Repeat while PostgreSQL or Loki is away, with growing pauses; False if given up. Raises what is not its absence."""
         generation, pause = self._generation, 0.25
         while generation == self._generation:
             try:
                 attempt()
                 return True
-            except psycopg.Error as error:
+            except (psycopg.Error, LokiBusyError) as error:
                 if is_poison(error):
                     raise
                 logger.warning(
-                    "PostgreSQL does not take the data, trying again", seconds=pause, error=str(error).strip()
+                    f"{refuser(error)} does not take the data, trying again", seconds=pause, error=str(error).strip()
                 )
             self._idle(pause)
             if self._stop.is_set():
@@ -164,6 +171,9 @@ class Archiver:
         for partition in partitions:
             place = Place(partition.topic, partition.partition)
             partition.offset = log.start_offset(consumer, partition, stored.get(place))
+            if partition.topic == topics.METRICS and partition.offset > 0:
+                self._stored[place] = partition.offset
+                partition.offset = max(partition.offset - _WARM_UP_MESSAGES, 0)
         consumer.assign(partitions)
         logger.info("partitions assigned", count=len(partitions))
 
@@ -173,6 +183,8 @@ class Archiver:
     def _forget(self) -> None:
         self._generation += 1
         self._batch = Batch()
+        self._stored.clear()
+        self._reader.restart()
 
     def _count(self, batch: Batch) -> None:
         counted = {
