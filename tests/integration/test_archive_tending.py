@@ -54,8 +54,8 @@ def expected(batches: list[SampleBatch], width: timedelta) -> dict[tuple[str, in
 
 def stored(connection: psycopg.Connection, table: str) -> dict[tuple[str, int], tuple[float, ...]]:
     rows = connection.execute(
-        f"select entity, extract(epoch from time)::bigint, min, max, mean, count, last "
-        f"from {table} join metric_series using (series_id)".encode()  # noqa: S608 (constants)
+        f"select entity, extract(epoch from time)::bigint, min, max, mean, count, last "  # noqa: S608
+        f"from {table} join metric_series using (series_id)".encode()
     ).fetchall()
     return {(entity, at): tuple(values) for entity, at, *values in rows}
 

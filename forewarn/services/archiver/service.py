@@ -15,6 +15,7 @@ from forewarn.services.archiver.storing import REFUSALS, Store, is_poison, loki_
 from forewarn.stores import log
 from forewarn.stores.loki import LokiBusyError
 from forewarn.stores.offsets import Overtaken, Place
+from forewarn.telemetry import topics
 
 logger = structlog.get_logger("forewarn.services.archiver")
 
@@ -24,6 +25,7 @@ _BATCH_MESSAGES = 5_000
 _BATCH_SECONDS = 1.0
 _CONSUME = 64  # messages in one go: of up to a megabyte each
 _LONGEST_WAIT_SECONDS = 5.0
+_WARM_UP_MESSAGES = 2_000  # of a partition's stored metrics, read again: a histogram's point needs the one before it
 
 
 class Archiver:
@@ -35,6 +37,7 @@ class Archiver:
         self._store = Store(settings.postgres_url.get_secret_value(), GROUP, loki_of(settings))
         self._reader = Reader()
         self._batch = Batch()
+        self._stored: dict[Place, int] = {}  # where reading began in metrics: what lies before is only for histograms
         self._generation = 0  # changes whenever partitions are taken away: what was read of them is void
         self._dead_letters = log.producer(settings.kafka_bootstrap)
         self._consumer = log.consumer(settings.kafka_bootstrap, GROUP, TOPICS, self._assigned, self._revoked)
@@ -62,7 +65,10 @@ class Archiver:
 
     def _take(self, message: Message) -> None:
         if message.error() is None:
-            self._reader.add(self._batch, message)
+            if message.offset() < self._stored.get(Place(message.topic(), message.partition()), 0):
+                self._reader.warm_up(message)
+            else:
+                self._reader.add(self._batch, message)
         else:
             logger.warning("the log has a problem, going on", error=message.error().str())
 
@@ -96,7 +102,7 @@ class Archiver:
             return self._persist(replace(Batch.skipping(batch.messages[0]), unreadable=[(batch.messages[0], reason)]))
         buried = {id(message) for message, _ in batch.unreadable}
         for message in batch.messages:
-            single = Batch.skipping(message) if id(message) in buried else self._reader.read(message)
+            single = Batch.skipping(message) if id(message) in buried else self._reader.again(message, batch)
             if not self._persist(single):
                 return False
         return True
@@ -165,6 +171,9 @@ class Archiver:
         for partition in partitions:
             place = Place(partition.topic, partition.partition)
             partition.offset = log.start_offset(consumer, partition, stored.get(place))
+            if partition.topic == topics.METRICS and partition.offset > 0:
+                self._stored[place] = partition.offset
+                partition.offset = max(partition.offset - _WARM_UP_MESSAGES, 0)
         consumer.assign(partitions)
         logger.info("partitions assigned", count=len(partitions))
 
@@ -174,6 +183,8 @@ class Archiver:
     def _forget(self) -> None:
         self._generation += 1
         self._batch = Batch()
+        self._stored.clear()
+        self._reader.restart()
 
     def _count(self, batch: Batch) -> None:
         counted = {
