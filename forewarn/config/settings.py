@@ -19,6 +19,13 @@ class Settings(BaseSettings):
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka-protocol broker (Redpanda, Kafka, Tansu).")
     kafka_partitions: int = Field(4, ge=1, description="Partitions of each topic that is created.")
+    kafka_log_topics: str = Field(
+        "", description="Topics with logs in JSON that others write (rsyslog, Fluent Bit), separated by commas."
+    )
+    kafka_otlp_topics: str = Field(
+        "", description="Topics with OTLP that others write: topic=signal[/encoding], e.g. spans=traces/otlp_json."
+    )
+    kafka_source_brokers: str | None = Field(None, description="Broker of those topics, if it is another one.")
     broker_memory_bytes: int = Field(
         2 * 2**30, ge=2**26, description="Embedded broker: beyond this memory it starts anew with an empty log."
     )

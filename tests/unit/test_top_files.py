@@ -73,7 +73,7 @@ def test_compose_publishes_the_ports_that_the_services_listen_on(compose: dict[s
 def test_compose_knows_every_service_of_the_embedded_stack(compose: dict[str, Any], tmp_path: Path) -> None:
     from forewarn.services.stack.plan import make_plan
 
-    plan = make_plan(Settings(home=tmp_path, _env_file=None))
+    plan = make_plan(Settings(home=tmp_path, kafka_log_topics="syslog", _env_file=None))
     elsewhere = {"broker": "redpanda", "postgres": "timescaledb", "mailbox": None}
     expected = {elsewhere.get(s.name, s.name) for s in (*plan.services, *plan.skipped)} - {None}
     assert expected == set(compose["services"])

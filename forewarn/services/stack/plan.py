@@ -80,6 +80,8 @@ def _table(
     engine = table.engine(ports)
     if "smtp_host" in settings.model_fields_set:
         engine = [s for s in engine if s.name != "mailbox"]
+    if settings.kafka_log_topics or settings.kafka_otlp_topics:
+        engine.append(table.kafka_source())
     code = list(zip(code_names, (location.module for location in locations), strict=True))
     return [
         *table.infrastructure(own, settings.broker_memory_bytes),

@@ -69,6 +69,13 @@ def engine(ports: Mapping[str, int]) -> list[Service]:
     return [s if s.name in alone else replace(s, depends_on=("prepare",), restart_with=("broker",)) for s in services]
 
 
+def kafka_source() -> Service:
+    """Reads topics that others write; part of the stack where such topics are configured."""
+    return Service("kafka-source", "Kafka source", (*_MODULE, "forewarn.services.kafka_source"), Alive(1.5),
+                   module="forewarn.services.kafka_source", depends_on=("prepare",), restart_with=("broker",),
+                   stop_timeout_seconds=20)  # fmt: skip
+
+
 def orchestration(ports: Mapping[str, int], locations: Sequence[tuple[str, str]]) -> list[Service]:
     """Dagster: a code server for each (service name, module), the web server, the daemon."""
     code = [
