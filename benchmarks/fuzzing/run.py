@@ -79,6 +79,7 @@ class Fuzzer:
     def _post(self, door: Door, case: Case) -> tuple[int, str]:
         headers = {"content-type": door.media_type}
         headers |= {"content-encoding": door.encoding} if door.encoding else {}
+        fresh = getattr(self._local, "connection", None) is None
         connection = self._connection()
         try:
             connection.request("POST", door.path, case.body, {**headers, **case.headers})
@@ -89,6 +90,8 @@ class Fuzzer:
             return answer.status, told
         except (OSError, http.client.HTTPException):
             self._local.connection = None
+            if not fresh:  # the server may have closed what was idle: only a new connection tells
+                return self._post(door, case)
             if len(case.body) > LIMIT:  # it need not read on to the end of what it refuses
                 return 413, ""
             raise

@@ -1,5 +1,6 @@
 """The engine of one namespace: samples in, risks and observations out. Pure: no log, no store, no clock of its own."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
 
@@ -12,7 +13,7 @@ from forewarn.features.windows import Snapshot, WindowStore
 from forewarn.risk import narrative
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.drivers import Subject, companions, own_drivers
-from forewarn.risk.episodes import Episode, step
+from forewarn.risk.episodes import WITHDRAW, Episode, counted, step
 from forewarn.risk.records import (
     Abstained,
     Driver,
@@ -33,6 +34,8 @@ ENOUGH_STEPS = 60  # history below which nothing is predicted
 BULK_STEPS = 30  # a message that spans more comes from an import, not from a stream
 _MUCH_MISSING = 0.5  # share of the last 60 steps
 _COMPANION_CELLS = 180  # how far back signals are compared, in steps
+LOOK_BACK_STEPS = 16  # how far back is scored what time passed over; the windows reach so far
+REPEATED = 3  # scorings before the last that was told are made again after a restart: not all may have been told
 _REASONS = (
     "",
     "no data in the last five steps",
@@ -65,6 +68,8 @@ class RiskEngine:
         self._active = np.zeros(0, np.bool_)  # by row, whether it has an episode, is failing or may be restored
         self._identity: dict[tuple[str, str], str] = {}  # episode, by entity and signal
         self._known: dict[tuple[str, str], tuple[Episode, bool]] = {}  # restored, by entity and signal
+        self._told_cell: dict[tuple[str, str], int] = {}  # of the last risk before a restart
+        self._restored = False  # and not scored since
 
     def ingest(self, batch: SampleBatch) -> None:
         """Take samples of this namespace. A batch that spans more than BULK_STEPS is history: it fills the windows,
@@ -84,14 +89,33 @@ class RiskEngine:
             return None
         return int(end)
 
+    def pending(self) -> list[int]:
+        """All cells up to which is to be scored now, the newest last, so that what is told does not depend on how
+        samples arrive: also those that passed while nobody scored, up to LOOK_BACK_STEPS back; [] where none is due."""
+        newest, every = self.due(), self._score_every
+        if newest is None or self.scored_cell < 0:
+            return [] if newest is None else [newest]
+        again = REPEATED * every if self._restored else 0
+        ends = list(range(self.scored_cell + every - again, newest + 1, every))[-max(LOOK_BACK_STEPS // every, 1) :]
+        self.scored_cell = ends[0] - every
+        return ends
+
     def restore(
-        self, scored_until: datetime, episodes: dict[tuple[str, str], Risk], failing: set[tuple[str, str]]
+        self,
+        scored_until: datetime,
+        episodes: dict[tuple[str, str], Risk],
+        failing: set[tuple[str, str]],
+        told: dict[tuple[str, str], datetime] | None = None,
     ) -> None:
-        """Take up what was told before a restart: last watermark, open risks and failing (entity, signal)."""
+        """Take up what was told before a restart: last watermark, open risks and failing (entity, signal), and when
+        the last risk about each was predicted, whatever its state."""
+        self._restored = True
+        self._told_cell = {key: int(at.timestamp() * 1e9) // self.windows.step_ns for key, at in (told or {}).items()}
         self.scored_cell = int(scored_until.timestamp() * 1e9) // self.windows.step_ns
         for key, risk in episodes.items():
             cell = int(risk.predicted_at.timestamp() * 1e9) // self.windows.step_ns
-            left = (risk.time_to_failure.p50 or risk.horizon_seconds) / self.step_seconds
+            p50 = risk.time_to_failure.p50
+            left = (risk.horizon_seconds if p50 is None else p50) / self.step_seconds
             told = Episode(0, 0, cell, cell, cell + left, risk.probability, risk.revision)
             self._known[key] = (told, key in failing)
             self._identity[key] = risk.episode
@@ -104,6 +128,9 @@ class RiskEngine:
         seen = self.windows.snapshot(end)
         scores = score(scorer, seen.features)
         self._make_room()
+        if self._restored:
+            self._restored = False
+            self._rehearse(end, scorer)
         observations = self._failures(seen, end)
         reasons, probability = self._reasons(seen), scores.probability
         quiet = (reasons == self._silent[seen.rows]) & (probability < scorer.threshold) & ~self._active[seen.rows]
@@ -122,6 +149,23 @@ class RiskEngine:
                 self._active[row] = self._has_state(series)
         self.scored_cell = end
         return risks, observations, seen, scores
+
+    def _rehearse(self, end: int, scorer: Scorer) -> None:
+        """Count the scorings before `end` anew, without telling: a restart lost how many in a row were above."""
+        states = [Episode()] * len(self.windows.series)
+        for past in range(end - WITHDRAW * self._score_every, end, self._score_every):
+            seen = self.windows.snapshot(past)
+            probability = score(scorer, seen.features).probability
+            for i in np.flatnonzero(self._reasons(seen) == 0).tolist():
+                row = int(seen.rows[i])
+                states[row] = counted(states[row], float(probability[i]), scorer.threshold)
+        for row, state in enumerate(states):
+            series = self.windows.series[row]
+            if state.above or (series.entity, series.name) in self._known:
+                self._take_up(series)
+                told = self._episodes.get(series, Episode())
+                self._episodes[series] = replace(told, above=state.above, below=state.below)
+                self._active[row] = True
 
     def _time(self, cell: int) -> datetime:
         return datetime.fromtimestamp(cell * self.step_seconds, UTC)
@@ -196,6 +240,9 @@ class RiskEngine:
         self._take_up(series)
         probability, left = 1.0 - float(scores.survival[i, PAGING_HORIZON]), float(scores.quantiles[i, 1])
         before = self._episodes.get(series, Episode())
+        if self._told_cell and end <= self._told_cell.get((series.entity, series.name), -1):
+            self._episodes[series] = counted(before, probability, scorer.threshold)
+            return None  # told before the restart
         after, state = step(before, end, probability, left, scorer.threshold)
         self._episodes[series] = after
         if not state:

@@ -27,6 +27,13 @@ class Episode:
         return self.opened_cell >= 0
 
 
+def counted(episode: Episode, probability: float, threshold: float) -> Episode:
+    """The state after one more scoring of which nothing is told."""
+    above = episode.above + 1 if probability >= threshold else 0
+    below = episode.below + 1 if probability < threshold / 3 else 0
+    return replace(episode, above=above, below=below)
+
+
 def step(episode: Episode, cell: int, probability: float, steps_left: float, threshold: float) -> tuple[Episode, str]:
     """The next state and what to tell at `cell`: '' (nothing), 'open', 'update' or 'withdrawn'.
 
@@ -34,9 +41,8 @@ def step(episode: Episode, cell: int, probability: float, steps_left: float, thr
     An update is told when the failure time moved by MOVED relative to the time left, or when half of the time
     left at the last telling has passed.
     """
-    above = episode.above + 1 if probability >= threshold else 0
-    below = episode.below + 1 if probability < threshold / 3 else 0
-    state = replace(episode, above=above, below=below)
+    state = counted(episode, probability, threshold)
+    above, below = state.above, state.below
     if not episode.open:
         if above < CONFIRM:
             return state, ""

@@ -23,11 +23,13 @@ class Told:
     risks: dict[Key, Risk] = field(default_factory=dict)
     failing: set[Key] = field(default_factory=set)
     watermarks: dict[str, datetime] = field(default_factory=dict)
+    predicted: dict[Key, datetime] = field(default_factory=dict)  # of the last risk, whatever its state
 
     def see(self, topic: str, payload: bytes) -> None:
         """Take one record of `risks` or `observations`, in the order of the log."""
         if topic == topics.RISKS:
             risk = decode_risk(payload)
+            self.predicted[(risk.entity, risk.signal)] = risk.predicted_at
             if risk.state == "withdrawn":
                 self.risks.pop((risk.entity, risk.signal), None)
             else:
