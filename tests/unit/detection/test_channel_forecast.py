@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from forewarn.detection.residuals import ChannelForecaster, exponential_mean, memories, polynomial_forecast
+from forewarn.detection.channel_forecast import ChannelForecaster, exponential_mean, memories, polynomial_forecast
 from forewarn.detection.scaling import ChannelScale, carried_forward
 
 
