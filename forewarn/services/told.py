@@ -66,12 +66,12 @@ def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:
             if messages:
                 deadline = time.monotonic() + timeout_seconds
             elif time.monotonic() > deadline:
-                raise TimeoutError(f"{unread} partitions of risks and observations were not read: is the broker well?")
+                raise TimeoutError(f"{len(unread)} partitions of risks and observations were not read: is the broker well?")
             for message in messages:
                 if message.error() is None:
                     _see(told, failures, message.topic(), message.value())
                 elif message.error().code() == KafkaError._PARTITION_EOF:
-                    unread -= 1
+                    unread.discard((message.topic(), message.partition()))  # told again when more came after it
     finally:
         reader.close()
     for key, failed_at in failures.items():  # the topics are read side by side: a failure ends the risks before it
@@ -91,12 +91,12 @@ def _see(told: Told, failures: dict[Key, datetime], topic: str, payload: bytes) 
         logger.warning("a record that cannot be read was passed over", topic=topic, reason=str(error))
 
 
-def _assign_all(reader: Consumer) -> int:
-    """Assign every partition of both topics from its start; returns how many there are."""
+def _assign_all(reader: Consumer) -> set[tuple[str, int]]:
+    """Assign every partition of both topics from its start; returns them."""
     partitions = [
         TopicPartition(name, number, OFFSET_BEGINNING)
         for name in (topics.RISKS, topics.OBSERVATIONS)
         for number in reader.list_topics(name, timeout=10).topics[name].partitions
     ]
     reader.assign(partitions)
-    return len(partitions)
+    return {(partition.topic, partition.partition) for partition in partitions}
