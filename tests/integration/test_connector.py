@@ -100,9 +100,7 @@ def expected_of(sent: list[tuple[str, bytes]]) -> Signals:
     return found
 
 
-def test_two_share_the_partitions_and_when_one_is_killed_nothing_is_lost_or_changed(
-    topics_of: str, postgres_url: str
-) -> None:
+def test_when_one_of_two_is_killed_nothing_is_lost_or_changed(topics_of: str, postgres_url: str) -> None:
     sent = send(topics_of, topics.LOGS, log_messages(0, 300))
     with service(MODULE, **settings(topics_of, postgres_url)) as first:
         wait_until(lambda: offsets_reach_the_end(postgres_url, topics_of), 60, "the first checkpoint")
