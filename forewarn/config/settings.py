@@ -49,6 +49,10 @@ class Settings(BaseSettings):
         default_factory=dict, description="Other cell widths, by service.namespace."
     )
     lateness_seconds: float = Field(120.0, ge=0, description="How late a sample may come and still count.")
+    max_series: int = Field(300_000, ge=1, description="Series that a predictor keeps windows of (8 KiB each).")
+    max_series_per_entity: int = Field(
+        10_000, ge=1, description="Series of an entity that are watched and archived; more are counted and named."
+    )
     score_every_steps: int = Field(1, ge=1, description="Score once in so many cells.")
     collector_interval_seconds: float = Field(5.0, gt=0, description="How often this host and the stack are read.")
 

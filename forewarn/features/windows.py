@@ -16,6 +16,7 @@ from forewarn.features.definitions import (
 )
 from forewarn.features.grid import Cells
 from forewarn.features.kernel import features_kernel
+from forewarn.features.series_budget import SeriesBudget
 from forewarn.features.windows_kernel import OPEN_CELLS, advance_rows
 from forewarn.telemetry.limits import limit_pairs
 from forewarn.telemetry.samples import SampleBatch, Series
@@ -23,6 +24,7 @@ from forewarn.telemetry.samples import SampleBatch, Series
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
+_ENDED_CELLS, _SILENT_CELLS, _ROOM_EVERY_CELLS = 60, FINE_CELLS, 15
 _ROWS_KEPT = 2_000_000  # rows of remembered sets of series in all
 _FINE, _MEDIUM, _COARSE = FINE_CELLS + OPEN_CELLS + 24, MEDIUM_CELLS + 24, COARSE_CELLS + 48
 
@@ -32,7 +34,7 @@ class Snapshot:
     """Limited series of a namespace at one moment.
 
     rows: int64 [R] (see `WindowStore.series`); features: float64 [R, F]; values, limits: float64 [R], values NaN
-    where nothing came in the last five cells; ages: steps since each series began.
+    where nothing came in the last five cells or the series has ended; ages: steps since each series began.
     """
 
     rows: I64
@@ -45,8 +47,12 @@ class Snapshot:
 class WindowStore:
     """Windows of the series of one namespace."""
 
-    def __init__(self, step_seconds: float) -> None:
+    def __init__(self, step_seconds: float, budget: SeriesBudget | None = None) -> None:
         self.step_ns = int(step_seconds * 1e9)
+        self.budget = budget or SeriesBudget()
+        self.reused: set[int] = set()  # rows that became another series'; whoever keeps state by row clears this
+        self._free: list[int] = []
+        self._refused_before, self._room_made = 0, 0  # refusals of the budget, and the cell, when room was last made
         self.series: list[Series] = []
         self.newest_ns = -1  # newest event time seen
         self.entity_rows: dict[str, list[int]] = {}  # rows of each entity's series
@@ -69,8 +75,12 @@ class WindowStore:
         """Take a batch; samples of a series must come in time order, late ones within OPEN_CELLS cells."""
         if not len(batch):
             return
-        rows = self._rows(batch.series)
-        self._cells.put(rows[batch.index], batch.times, batch.values, self._kinds, self.step_ns)
+        rows = self._rows(batch.series)[batch.index]
+        times, values = batch.times, batch.values
+        if (rows < 0).any():  # there was no room for their series
+            kept = rows >= 0
+            rows, times, values = rows[kept], times[kept], values[kept]
+        self._cells.put(rows, times, values, self._kinds, self.step_ns)
         self.newest_ns = max(self.newest_ns, int(batch.times.max()))
 
     def _rows(self, series: tuple[Series, ...]) -> NDArray[np.int32]:
@@ -79,6 +89,8 @@ class WindowStore:
         if known is not None:
             return known[1]
         rows = np.array([self._row(s) for s in series], np.int32)
+        if (rows < 0).any():
+            return rows  # asked again with the next message: there may be room then
         if self._rows_kept > _ROWS_KEPT:
             self._rows_of.clear()
             self._rows_kept = 0
@@ -89,14 +101,61 @@ class WindowStore:
     def _row(self, series: Series) -> int:
         row = self._row_of.get(series)
         if row is None:
-            row = self._row_of[series] = len(self.series)
-            self.series.append(series)
+            if not self.budget.admit(series):
+                return -1
+            row = self._row_of[series] = self._new_row(series)
             self.entity_rows.setdefault(series.entity, []).append(row)
-            if row >= len(self._kinds):
-                self._grow(max(64, 2 * row))
             self._cells.clear(row)
             self._kinds[row] = series.kind
         return row
+
+    def _new_row(self, series: Series) -> int:
+        if self._free:
+            row = self._free.pop()
+            self.series[row] = series
+            self.reused.add(row)
+            self._linked = -1
+            return row
+        row = len(self.series)
+        self.series.append(series)
+        if row >= len(self._kinds):
+            self._grow(max(64, 2 * row))
+        return row
+
+    def _make_room(self, end: int) -> None:
+        """Where series were refused: forget those that ended an hour of cells ago, or were silent for _SILENT_CELLS."""
+        if self.budget.refused == self._refused_before or end < self._room_made + _ROOM_EVERY_CELLS:
+            return
+        self._refused_before, self._room_made = self.budget.refused, end
+        c, count = self._cells, len(self.series)
+        gone = ((c.ended[:count] >= 0) & (c.ended[:count] < end - _ENDED_CELLS)) | (
+            self._last_cells() < end - _SILENT_CELLS
+        )
+        free = set(self._free)
+        for row in np.flatnonzero(gone).tolist():
+            if row not in free:
+                self._forget(row)
+
+    def _last_cells(self) -> I64:
+        """Cell of the newest sample of each series; 0 where none is left in the windows."""
+        fine, base = self._cells.fine[: len(self.series)], self._cells.fine_base[: len(self.series)]
+        there = ~np.isnan(fine)
+        last: I64 = np.where(there.any(1), base + fine.shape[1] - 1 - there[:, ::-1].argmax(1), 0)
+        return last
+
+    def _forget(self, row: int) -> None:
+        series = self.series[row]
+        del self._row_of[series]
+        self.entity_rows[series.entity].remove(row)
+        if not self.entity_rows[series.entity]:
+            del self.entity_rows[series.entity]
+        self.budget.release(series.entity)
+        self._cells.clear(row)
+        self.series[row] = Series("", "", (("row", str(row)),))  # nobody's, until the row is taken again
+        self._free.append(row)
+        self._linked = -1
+        self._rows_of.clear()
+        self._rows_kept = 0
 
     def _grow(self, capacity: int) -> None:
         old, new = self._cells, Cells.untouched(capacity, _FINE, _MEDIUM, _COARSE)
@@ -126,6 +185,7 @@ class WindowStore:
 
     def snapshot(self, end: int) -> Snapshot:
         """Features of all limited series at the start of cell `end`, of the cells before it; closes those cells."""
+        self._make_room(end)
         self._link()
         self.close_cells(end)
         begun = self._begun(self._limited, end)
@@ -165,7 +225,9 @@ class WindowStore:
         recent = self.history(rows, end, 5)
         there = ~np.isnan(recent)
         last = np.where(there.any(1), 4 - there[:, ::-1].argmax(1), 0)
-        return recent[np.arange(len(rows)), last].astype(np.float64)
+        values = recent[np.arange(len(rows)), last].astype(np.float64)
+        ended = self._cells.ended[rows]
+        return np.where((ended >= 0) & (ended < end), np.nan, values)
 
     def history(self, rows: I64, end: int, count: int) -> NDArray[np.float32]:
         """The last `count` fine cells before `end`: float32 [R, count], NaN = missing or out of the window."""
@@ -180,6 +242,12 @@ class WindowStore:
         inside = (columns >= 0) & (columns < self._cells.medium.shape[1])
         cells = self._cells.medium[rows[:, None], np.where(inside, columns, 0)]
         return np.where(inside, cells, np.nan).astype(np.float32)
+
+    def release(self) -> None:
+        """Give back the room of all series: these windows are used no more."""
+        for series in self._row_of:
+            self.budget.release(series.entity)
+        self._row_of.clear()
 
     def nbytes(self) -> int:
         """Memory of the windows in use; room for rows to come takes none before they are used."""

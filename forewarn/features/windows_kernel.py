@@ -94,12 +94,14 @@ def put_samples(
     last_time: I64,
     last_raw: F64,
     last_value: F64,
+    ended: I64,
     tallies: I64,
 ) -> None:
     """Put n samples into the cells of their rows.
 
     A cell is the mean of its samples. Counters become rates per second; a fall of a cumulative counter is a
-    reset: the rate since then is unknown and the cell gets nothing from that sample.
+    reset: the rate since then is unknown and the cell gets nothing from that sample. A NaN says that the series has
+    ended: `ended` [S] is the cell of it until another sample comes, else -1.
     tallies [4] counts: taken, late (older than OPEN_CELLS cells), stale markers, counter resets.
     """
     for i in range(len(times)):
@@ -107,7 +109,10 @@ def put_samples(
         if np.isnan(value):
             tallies[2] += 1
             last_raw[row] = np.nan
+            ended[row] = max(ended[row], time // step_ns)
             continue
+        if ended[row] <= time // step_ns:
+            ended[row] = -1
         if kinds[row] != _GAUGE:
             elapsed = (time - last_time[row]) / 1e9
             raw, previous = value, last_raw[row]

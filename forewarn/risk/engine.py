@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from forewarn.features.definitions import HORIZON_STEPS, INDEX
 from forewarn.features.labels import RECOVERY_STEPS
+from forewarn.features.series_budget import SeriesBudget
 from forewarn.features.windows import Snapshot, WindowStore
 from forewarn.risk import narrative
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.drivers import Subject, companions, own_drivers
 from forewarn.risk.episodes import WITHDRAW, Episode, counted, step
+from forewarn.risk.origin import Nearby, callers, origins, reached
 from forewarn.risk.records import (
     Abstained,
     Driver,
@@ -52,13 +54,16 @@ class RiskEngine:
     told before the batches are read again.
     """
 
-    def __init__(self, namespace: str, step_seconds: float, lateness_seconds: float, score_every: int) -> None:
+    def __init__(
+        self, namespace: str, step_seconds: float, lateness_seconds: float, score_every: int,
+        budget: SeriesBudget | None = None,
+    ) -> None:  # fmt: skip
         self.namespace = namespace
-        self.windows = WindowStore(step_seconds)
+        self.windows = WindowStore(step_seconds, budget)
         self.step_seconds = step_seconds
         self.scored_cell = -1
         self.bulk = False  # the newest batch was history
-        self.neighbours: dict[str, set[str]] = {}  # of the service graph, both directions
+        self.calls: dict[str, set[str]] = {}  # the service graph: client -> servers
         self.peers: list[RiskEngine] = [self]  # engines that hold the rest of the namespace
         self._hold = ceil(lateness_seconds / step_seconds)
         self._score_every = score_every
@@ -173,6 +178,10 @@ class RiskEngine:
     def _make_room(self) -> None:
         """Extend what is kept by row to the series that are new."""
         known, count = len(self._active), len(self.windows.series)
+        for row in self.windows.reused:
+            if row < known:
+                self._silent[row], self._active[row] = 0, bool(self._known)
+        self.windows.reused.clear()
         if known == count:
             return
         new = self.windows.series[known:]
@@ -278,21 +287,36 @@ class RiskEngine:
             value=subject.value,
             limit=subject.limit,
             unit=series.unit,
-            drivers=own_drivers(subject, scorer, self.step_seconds) + self._companions(series, seen.rows[i], end),
+            drivers=self._drivers(subject, one, seen.rows[i], end, scorer),
             evidence=narrative.evidence_of(subject, self.step_seconds),
             actions=narrative.actions_of(subject, one, raised, self.step_seconds),
             forecast=narrative.forecast_of(subject, history, quantiles, self.step_seconds),
             model_version=scorer.version,
         )
 
-    def _companions(self, series: Series, row: np.int64, end: int) -> list[Driver]:
-        """Signals of the entity and its neighbours in the service graph that moved with this one."""
-        near = sorted({series.entity} | self.neighbours.get(series.entity, set()))
-        target = self.windows.history(np.array([row], np.int64), end, _COMPANION_CELLS)[0]
+    def _drivers(self, subject: Subject, scores: Scores, row: np.int64, end: int, scorer: Scorer) -> list[Driver]:
+        """Causes elsewhere in the service graph, the signal's own reasons, then what moved with it."""
+        series, probability = subject.series, max(float(scores.probability[0]), 1e-9)
+        cells = self.windows.history(np.array([row], np.int64), end, _COMPANION_CELLS)[0]
+        around = {series.entity, *reached(series.entity, self.calls), *callers(series.entity, self.calls)}
+        nearby = self._nearby(around, series, end)
+
+        def risk_without(share: float) -> float:
+            slower = score(scorer, narrative.slow_down(subject.features[None], share))
+            return float(np.clip(1.0 - slower.probability[0] / probability, 0.0, 1.0))
+
+        return [
+            *origins(series, cells, nearby, self.calls, risk_without),
+            *own_drivers(subject, scorer, self.step_seconds),
+            *companions(cells, nearby.cells, nearby.series),
+        ]
+
+    def _nearby(self, entities: set[str], series: Series, end: int) -> Nearby:
+        """The other series of these entities and their last cells."""
         cells, names = [np.empty((0, _COMPANION_CELLS), np.float32)], []
         for peer in self.peers:
             known = peer.windows.series
-            rows = [r for one in near for r in peer.windows.entity_rows.get(one, ()) if known[r] != series]
+            rows = [r for one in sorted(entities) for r in peer.windows.entity_rows.get(one, ()) if known[r] != series]
             cells.append(peer.windows.history(np.array(rows, np.int64), end, _COMPANION_CELLS))
             names += [known[r] for r in rows]
-        return companions(target, np.vstack(cells), names)
+        return Nearby(names, np.vstack(cells))

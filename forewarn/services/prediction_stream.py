@@ -11,9 +11,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from numpy.typing import NDArray
 
 from forewarn.config.settings import Settings
+from forewarn.features.series_budget import SeriesBudget
 from forewarn.risk.engine import RiskEngine
 from forewarn.risk.records import Observation, Risk, Watermark, encode
 from forewarn.risk.scorer import Scorer, Scores
+from forewarn.services.refusals import Refusals
 from forewarn.services.told import Told, read_told
 from forewarn.stores.log import consumer, dead_letter, producer
 from forewarn.stores.log_ends import end_offsets
@@ -62,12 +64,14 @@ class PredictionStream:
             ("samples_total", "late_total", "dead_letters_total", "scored_rows_total", "risks_total", "lag_messages"), 0
         )
         self.latest: dict[tuple[int, str], Latest] = {}
-        self.neighbours: dict[str, set[str]] = {}
+        self.calls: dict[str, set[str]] = {}  # the service graph: client -> servers
         self._scorer = scorer
         self._engines: dict[tuple[int, str], RiskEngine] = {}
         self._told = Told()
         self._derivation = Derivation()
         self._histograms: dict[int, HistogramState] = {}  # by partition
+        self._budget = SeriesBudget(settings.max_series_per_entity, settings.max_series)
+        self._refusals = Refusals(self._budget)
         self._namespaces: dict[int, tuple[tuple[Series, ...], str | None]] = {}  # by id of the tuple, held here
         self._watermarks: dict[str, int] = {}
         self._producer = producer(settings.kafka_bootstrap)
@@ -114,7 +118,7 @@ class PredictionStream:
         self._producer.flush(10)  # who takes them over reads what was told
         gone = {p.partition for p in partitions}
         for key in [k for k in self._engines if k[0] in gone]:
-            del self._engines[key]
+            self._engines.pop(key).windows.release()
             self.latest.pop(key, None)
 
     def _rebuilt(self, member: Consumer, quiet: bool) -> bool:
@@ -162,8 +166,8 @@ class PredictionStream:
         engine = self._engines.get((partition, namespace))
         if engine is None:
             s = self.settings
-            engine = RiskEngine(namespace, s.step_of(namespace), s.lateness_seconds, s.score_every_steps)
-            engine.neighbours = self.neighbours
+            engine = RiskEngine(namespace, s.step_of(namespace), s.lateness_seconds, s.score_every_steps, self._budget)
+            engine.calls = self.calls
             if namespace in self._told.watermarks:
                 told = self._told
                 engine.restore(told.watermarks[namespace], told.risks, told.failing, told.predicted)
@@ -188,6 +192,7 @@ class PredictionStream:
             for end in engine.pending():
                 self._assess(key, engine, end, scorer)
         self.counters["late_total"] = sum(e.windows.tallies["late"] for e in self._engines.values())
+        self._refusals.tell(self.counters)
         self.counters["series"] = sum(len(e.windows.series) for e in self._engines.values())
 
     def _assess(self, key: tuple[int, str], engine: RiskEngine, end: int, scorer: Scorer) -> None:
