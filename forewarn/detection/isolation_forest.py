@@ -25,6 +25,7 @@ class IsolationForestDetector:
     trees: int = 64
     subsample: int = 256
     max_rows: int = 20_000
+    context: int = 0  # rows are judged alone
     _forest: Any = None
     _median: Floats | None = None
     _reference: Floats | None = None

@@ -6,10 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forewarn.detection.detector import AnomalyDetector
+from forewarn.detection.detector import AnomalyDetector, ExplainingDetector
+from forewarn.detection.forecast_error import AutoregressionDetector, PolynomialDetector
 from forewarn.detection.isolation_forest import IsolationForestDetector
+from forewarn.detection.principal_components import PrincipalComponentsDetector
 
-DETECTORS: list[Callable[[], AnomalyDetector]] = [IsolationForestDetector]
+DETECTORS: list[Callable[[], AnomalyDetector]] = [
+    IsolationForestDetector,
+    PrincipalComponentsDetector,
+    AutoregressionDetector,
+    PolynomialDetector,
+]
 
 
 def usual(n: int, seed: int) -> np.ndarray:
@@ -34,8 +41,10 @@ def test_is_a_detector(detector: AnomalyDetector) -> None:
 
 
 def test_unusual_rows_score_higher(detector: AnomalyDetector) -> None:
-    odd = usual(200, 2) + 6.0
-    assert np.median(detector.score(odd)) > np.quantile(detector.score(usual(500, 3)), 0.95)
+    X = usual(700, 3)
+    X[500:530] += 6.0 * np.array([1, -1, 1, 1, -1, 1])
+    scores = detector.score(X)
+    assert np.median(scores[500:520]) > np.quantile(scores[100:500], 0.99)
 
 
 def test_p_values_of_usual_rows_are_uniform(detector: AnomalyDetector) -> None:
@@ -73,3 +82,44 @@ def test_before_learning_it_says_so(make: Callable[[], AnomalyDetector]) -> None
         make().score(usual(3, 0))
     with pytest.raises(ValueError, match="too few"):
         make().learn(np.empty((0, 6)))
+
+
+def test_no_score_knows_what_follows(detector: AnomalyDetector) -> None:
+    X = usual(400, 7)
+    other_future = X.copy()
+    other_future[250:] = usual(150, 8) * 20
+    np.testing.assert_allclose(detector.score(other_future)[:250], detector.score(X)[:250], rtol=1e-9)
+    assert not np.allclose(detector.score(other_future)[250:], detector.score(X)[250:])
+
+
+def test_what_lies_before_the_context_does_not_matter(detector: AnomalyDetector) -> None:
+    X = usual(detector.context + 300, 9)
+    whole, last = detector.score(X)[-1], detector.score(X[-detector.context - 1 :])[-1]
+    assert last == pytest.approx(whole, rel=1e-2)
+
+
+def test_a_detector_without_context_does_not_mind_the_order(detector: AnomalyDetector) -> None:
+    if detector.context:
+        pytest.skip("judges rows in time order")
+    X, order = usual(200, 10), np.random.default_rng(0).permutation(200)
+    np.testing.assert_allclose(detector.score(X[order]), detector.score(X)[order])
+
+
+def test_contributions_sum_to_the_score_and_name_the_column(detector: AnomalyDetector) -> None:
+    if not isinstance(detector, ExplainingDetector):
+        pytest.skip("does not tell columns apart")
+    X = np.nan_to_num(usual(300, 11))
+    X[-1, 4] += 8.0
+    parts = detector.contributions(X)
+    np.testing.assert_allclose(parts.sum(axis=1), detector.score(X))
+    assert parts[-1].argmax() == 4
+
+
+def test_what_stood_still_and_what_was_never_there_break_nothing(detector: AnomalyDetector) -> None:
+    X = usual(500, 12)
+    X[:, 0], X[:, 1] = 3.0, np.nan
+    again = type(detector)()
+    again.learn(X)
+    assert np.isfinite(again.score(X)).all()
+    X[-1, :2] = 4.0
+    assert np.isfinite(again.score(X)).all()
