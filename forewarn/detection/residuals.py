@@ -1,107 +1,86 @@
-"""One-step-ahead forecasts of every channel from its own past; what they miss by is what is new in a row.
+"""What of a signal its own past does not explain: distances of each sample from simple causal expectations.
 
-`ChannelForecaster` learns one ridge regression a channel on exponential memories of its past (HAR, Corsi 2009);
-`polynomial_forecast` needs no learning: it extrapolates a local polynomial. Both work on [n] and [n, F].
+A sample is compared with samples before it alone. Times are seconds; samples may be missing or late: those that are
+not there are not zeros, they are left out of medians.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Self
+import warnings
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+DAY = 86_400.0
+SEASONS = 14  # days whose median is the profile of a day
+FEWEST_SEASONS = 2
+SHORTEST_SEASON = 8  # samples in a day, fewer make no profile
+FAST, SLOW = 10, 60  # samples whose median is the level
 
 Floats = NDArray[np.float64]
 
-SPANS = (1, 5, 20, 100)  # rows; each about five times the one before, so that any decay in between is a mixture
-CONTEXT_IN_SPANS = 5  # exp(-2 * 5): what lies further back weighs less than 1e-4
-LEAST_SPREAD = 1e-2  # of the channel's own: what is forecast perfectly may still err by rounding
 
+def residuals(times: Floats, values: Floats) -> dict[str, Floats]:
+    """Distances [n] by name, NaN where history is too short: jump, fast, slow, daily, daily_fast.
 
-def exponential_mean(X: NDArray[np.floating[Any]], span: float) -> Floats:
-    """Exponentially weighted mean up to and with each row; weight 2 / (span + 1), started at the first row."""
-    from scipy.signal import lfilter
-
-    values = np.asarray(X, dtype=np.float64)
-    if len(values) == 0 or span <= 1:
-        return values
-    weight = 2.0 / (span + 1.0)
-    smooth, _ = lfilter([weight], [1.0, weight - 1.0], values, axis=0, zi=(1.0 - weight) * values[:1])
-    return np.asarray(smooth, dtype=np.float64)
-
-
-def memories(X: NDArray[np.floating[Any]], spans: tuple[int, ...] = SPANS) -> Floats:
-    """[S, n, F] what each span remembers before the row: nothing of the row itself is in it."""
-    values = np.asarray(X, dtype=np.float64)
-    if len(values) == 0:
-        return np.empty((len(spans), *values.shape))
-    return np.stack([np.concatenate([values[:1], exponential_mean(values, span)[:-1]]) for span in spans])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ChannelForecaster:
-    """weights [S, F] of the memories, offset [F], spread [F] of the residuals on the rows that were learned.
-
-    The ridge draws towards 'as before' (weight 1 on the last value), so a short history changes little.
+    jump: second difference; fast and slow: from the median of the last 10 and 60 samples; daily: from the median of
+    the same time on the 14 days before; daily_fast: of that from its median over the last 10 samples.
     """
-
-    weights: Floats
-    offset: Floats
-    spread: Floats
-    spans: tuple[int, ...] = SPANS
-
-    @property
-    def context(self) -> int:
-        """Rows before a row that its residual depends on."""
-        return CONTEXT_IN_SPANS * max(self.spans)
-
-    @classmethod
-    def learn(cls, X: NDArray[np.floating[Any]], spans: tuple[int, ...] = SPANS, ridge: float = 10.0) -> Self:
-        """Learn from `X` [n, F] in time order without NaN (see `carried_forward`); `ridge` counts in rows."""
-        values = np.asarray(X, dtype=np.float64)
-        centre = values.mean(axis=0)
-        past = memories(values - centre, spans)
-        penalty = ridge * np.maximum(values.var(axis=0), 1e-12)
-        gram = np.einsum("snf,tnf->fst", past, past) + penalty[:, None, None] * np.eye(len(spans))
-        target = np.einsum("snf,nf->fs", past, values - centre)
-        target[:, 0] += penalty
-        weights = np.linalg.solve(gram, target[..., None])[..., 0].T
-        offset = centre * (1.0 - weights.sum(axis=0))
-        model = cls(weights, offset, np.ones(values.shape[1]), spans)
-        own = model.residuals(values)
-        spread = np.maximum(own.std(axis=0), LEAST_SPREAD * np.maximum(values.std(axis=0), 1e-9))
-        return cls(weights, offset, spread, spans)
-
-    def forecast(self, X: NDArray[np.floating[Any]]) -> Floats:
-        """[n, F] what each row was expected to be, from rows before it alone."""
-        return np.asarray(np.einsum("snf,sf->nf", memories(X, self.spans), self.weights) + self.offset)
-
-    def residuals(self, X: NDArray[np.floating[Any]]) -> Floats:
-        """[n, F] value minus forecast, in spreads of the residuals that were learned."""
-        return np.asarray((np.asarray(X, dtype=np.float64) - self.forecast(X)) / self.spread)
+    found = {
+        "jump": values - 2.0 * _before(values) + _before(values, 2),
+        "fast": values - _before(_median(values, FAST)),
+        "slow": values - _before(_median(values, SLOW)),
+    }
+    profile = daily_profile(times, values)
+    if profile is not None:
+        daily = values - profile
+        found["daily"], found["daily_fast"] = daily, daily - _before(_median(daily, FAST))
+    return {name: np.abs(distance) for name, distance in found.items()}
 
 
-@lru_cache(maxsize=32)
-def _extrapolation(window: int, degree: int) -> tuple[float, ...]:
-    """Weights of the `window` rows before (the nearest first) in the value of their polynomial one row ahead."""
-    past = -np.arange(1, window + 1, dtype=np.float64) / window
-    return tuple(np.linalg.pinv(np.vander(past, degree + 1, increasing=True))[0].tolist())
+def sampling_step(times: Floats) -> float:
+    """Median seconds between samples; a day where there are fewer than two."""
+    steps = np.diff(times)
+    steps = steps[steps > 0]
+    return float(np.median(steps)) if len(steps) else DAY
 
 
-def polynomial_forecast(X: NDArray[np.floating[Any]], window: int = 20, degree: int = 1) -> Floats:
-    """Each row as the polynomial through the `window` rows before it foretells it (POLY; Savitzky and Golay 1964).
+def daily_profile(times: Floats, values: Floats) -> Floats | None:
+    """[n] median of the same time of day (and a few samples around it) on up to 14 days before; NaN before the third.
 
-    `X` [n] or [n, F] in time order without NaN. A least-squares polynomial on a fixed grid is a fixed weighting of the
-    past, so all rows and channels are one filter. Before the first row the first value is taken to have stood.
-    Raises ValueError where the window holds fewer rows than the polynomial has coefficients.
+    None where a day holds too few samples, or there are less than three days.
     """
-    from scipy.signal import lfilter
+    if len(times) == 0:
+        return None
+    per_day = round(DAY / sampling_step(times))
+    place = np.round((times - times[0]) / (DAY / max(per_day, 1))).astype(np.int64)
+    days = int(place.max()) // max(per_day, 1) + 1
+    if per_day < SHORTEST_SEASON or days <= FEWEST_SEASONS or place.min() < 0:
+        return None
+    grid = np.full(days * per_day, np.nan)
+    grid[place] = values
+    reach = int(np.clip(per_day // 100, 1, 5))
+    smooth = pd.Series(grid).rolling(2 * reach + 1, center=True, min_periods=1).median().to_numpy()
+    table, profile = smooth.reshape(days, per_day), np.full((days, per_day), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a time of day without any sample stays NaN
+        for day in range(FEWEST_SEASONS, days):
+            profile[day] = np.nanmedian(table[max(0, day - SEASONS) : day], axis=0)
+    return np.asarray(profile.ravel()[place], dtype=np.float64)
 
-    if window <= degree:
-        raise ValueError(f"a polynomial of degree {degree} needs a window of more than {window} rows")
-    values = np.asarray(X, dtype=np.float64)
-    if len(values) == 0:
-        return values
-    padded = np.concatenate([np.repeat(values[:1], window, axis=0), values])
-    taps = (0.0, *_extrapolation(window, degree))
-    return np.asarray(lfilter(taps, [1.0], padded, axis=0)[window:], dtype=np.float64)
+
+def smoothed(distance: Floats, half_life: float) -> Floats:
+    """Exponentially weighted mean of the past, missing distances left out; [n]."""
+    mean = pd.Series(distance).ewm(halflife=half_life, ignore_na=True).mean().to_numpy()
+    return np.asarray(mean, dtype=np.float64)
+
+
+def _median(values: Floats, window: int) -> Floats:
+    """Median of the last `window` samples including this one, of at least half as many."""
+    return np.asarray(pd.Series(values).rolling(window, min_periods=window // 2).median().to_numpy(), dtype=np.float64)
+
+
+def _before(values: Floats, steps: int = 1) -> Floats:
+    """Values `steps` samples earlier, NaN where there were none."""
+    out = np.full(len(values), np.nan)
+    out[steps:] = values[:-steps] if len(values) > steps else out[steps:]
+    return out
