@@ -1,0 +1,59 @@
+"""Simple anomaly scores that stand beside ours on labelled series: what a figure has to beat."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+HOUR_OF_ROWS = 60  # rows whose line `predict_linear` continues
+TREES = 100
+
+
+def baseline_scores(train: Floats, test: Floats, seed: int) -> dict[str, Floats]:
+    """[n] scores of `test` [n, F] by name; `train` [m, F]. A missing value counts as the channel's mean."""
+    centre, spread = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
+    spread = np.where(spread > 1e-9, spread, 1.0)
+    centre = np.nan_to_num(centre)
+    usual, rows = (np.nan_to_num((part - centre) / spread) for part in (train, test))
+    return {
+        "pca_offline": pca(rows, rows),
+        "pca": pca(usual, rows),
+        "isolation_forest_offline": isolation_forest(rows, rows, seed),
+        "isolation_forest": isolation_forest(usual, rows, seed),
+        "max_z": np.abs(rows).max(axis=1),
+        "predict_linear": linear_misses(usual, rows),
+        "random": np.random.default_rng(seed).random(len(rows)),
+    }
+
+
+def pca(usual: Floats, rows: Floats) -> Floats:
+    """TSB-AD's PCA, which is pyod's: distances to the components, each over the share of variance it explains."""
+    from scipy.spatial.distance import cdist
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(usual)
+    model: Any = PCA().fit(scaler.transform(usual))
+    kept = model.explained_variance_ratio_ > 1e-9
+    distances = cdist(scaler.transform(rows), model.components_[kept])
+    return np.asarray((distances / model.explained_variance_ratio_[kept]).sum(axis=1), dtype=np.float64)
+
+
+def isolation_forest(usual: Floats, rows: Floats, seed: int) -> Floats:
+    """scikit-learn's with its own settings."""
+    from sklearn.ensemble import IsolationForest
+
+    forest = IsolationForest(n_estimators=TREES, random_state=seed).fit(usual)
+    return -np.asarray(forest.score_samples(rows), dtype=np.float64)
+
+
+def linear_misses(usual: Floats, rows: Floats) -> Floats:
+    """Prometheus's `predict_linear` over the last hour of rows: the largest miss among channels, in usual misses."""
+    from forewarn.detection.channel_forecast import polynomial_forecast
+
+    both = np.concatenate([usual, rows])
+    misses = np.abs(both - polynomial_forecast(both, HOUR_OF_ROWS, 1))
+    typical = np.maximum(misses[: len(usual)].std(axis=0), 1e-2)
+    return np.asarray((misses[len(usual) :] / typical).max(axis=1), dtype=np.float64)

@@ -1,0 +1,189 @@
+"""SMD and ASD: anomalies in many metrics of one machine, scored by VUS-PR; and which metrics are behind an event.
+
+Models learn on the training part of each machine alone and never see a label; a score looks at no later row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.detection.detector import AnomalyDetector
+from forewarn.evaluation.datasets.report import DatasetError, DatasetReport, Options
+
+Floats = NDArray[np.float64]
+
+GOALS = {"smd": 0.45}
+OWN = "forewarn"
+TOP = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Machine:
+    """One machine's metrics: train [m, F] and test [n, F] in time order, label [n], and what labels say is behind.
+
+    causes: (first row, last row, columns) of events in the test part; empty where nobody has told.
+    """
+
+    name: str
+    train: Floats
+    test: Floats
+    label: Floats
+    causes: Sequence[tuple[int, int, frozenset[int]]] = ()
+
+
+def evaluate(name: str, data: Path, options: Options) -> list[DatasetReport]:
+    """VUS-PR over the machines in `data`, and how often a metric named first is one behind the event."""
+    machines = list(read_asd(data) if name == "asd" else read_split(data))
+    if not machines:
+        files = "NAME_train.parquet and NAME_test.parquet" if name == "asd" else "NAME.parquet"
+        raise DatasetError(f"{data} holds no files of {name}: {files} are expected")
+    return anomaly_reports(machines, options, GOALS.get(name))
+
+
+def anomaly_reports(machines: Sequence[Machine], options: Options, goal: float | None) -> list[DatasetReport]:
+    """VUS-PR, and, where labels tell causes, their hit rate."""
+    rows, hits = [], []
+    for machine in machines:
+        if not machine.label.any():
+            options.say(f"{machine.name}: no anomaly is labelled in its test part, left out")
+            continue
+        detector = default_detector(options.seed)
+        detector.learn(machine.train)
+        rows.append(_scored(machine, detector, options))
+        hits += _explained(machine, detector)
+        options.say(f"{machine.name}: {rows[-1]['value']:.3f}")
+    if not rows:
+        raise DatasetError("no machine has a labelled anomaly in its test part: VUS-PR cannot be computed")
+    left_out = [f"{len(machines) - len(rows)} left out: no anomaly is labelled"] * (len(rows) < len(machines))
+    notes = (
+        "Forewarn learns on the training part and scores each row from it and earlier rows alone (causal).",
+        "pca_offline and isolation_forest_offline see the whole test part before they score it, as in TSB-AD; the "
+        "other baselines learn on the training part. Baselines have their usual settings and are not smoothed.",
+        "Window: period of the first metric of the test part (TSB-AD's rule). Mean over machines.",
+        *left_out,
+    )
+    return [_report("VUS-PR", rows, goal, notes), *_cause_reports(hits)]
+
+
+def default_detector(seed: int) -> Any:
+    """The detector that is on (see docs/adr/0005-detectors-by-benchmark.md)."""
+    from forewarn.detection.forecast_error import AutoregressionDetector
+
+    return AutoregressionDetector(seed=seed)
+
+
+def score_after(detector: AnomalyDetector, train: Floats, test: Floats) -> Floats:
+    """[n] scores of `test`, whose first rows are judged with the end of `train` before them."""
+    before = train[len(train) - min(detector.context, len(train)) :]
+    return detector.score(np.concatenate([before, test]))[len(before) :]
+
+
+def _scored(machine: Machine, detector: AnomalyDetector, options: Options) -> dict[str, Any]:
+    from forewarn.evaluation.datasets.anomaly_baselines import baseline_scores
+    from forewarn.evaluation.datasets.vus_pr import period_of, vus_pr
+
+    window = period_of(machine.test[:, 0])
+    own = score_after(detector, machine.train, machine.test)
+    beside = baseline_scores(machine.train, machine.test, options.seed)
+    return {
+        "part": machine.name,
+        "value": vus_pr(machine.label, own, window),
+        "baselines": {name: vus_pr(machine.label, scores, window) for name, scores in beside.items()},
+        "rows": len(machine.test),
+        "anomalous_share": float(machine.label.mean()),
+        "window": window,
+    }
+
+
+def _explained(machine: Machine, detector: Any) -> list[dict[str, Any]]:
+    """One row an event: whether one of the metrics that weigh most in it is one that the label names."""
+    if not machine.causes:
+        return []
+    before = machine.train[len(machine.train) - min(detector.context, len(machine.train)) :]
+    parts = detector.contributions(np.concatenate([before, machine.test]))[len(before) :]
+    distance = np.abs(machine.test - machine.train.mean(axis=0)) / np.maximum(machine.train.std(axis=0), 1e-3)
+    rows = []
+    for start, end, columns in machine.causes:
+        rows.append(
+            {
+                "part": f"{machine.name} {start}–{end}",
+                "value": _hit(parts[start : end + 1].sum(axis=0), columns),
+                "baselines": {
+                    "max_z": _hit(distance[start : end + 1].max(axis=0), columns),
+                    "random": len(columns) / machine.test.shape[1],
+                },
+                f"top_{TOP}": float(bool(set(np.argsort(-parts[start : end + 1].sum(axis=0))[:TOP]) & columns)),
+            }
+        )
+    return rows
+
+
+def _hit(weight: Floats, columns: frozenset[int]) -> float:
+    return float(int(np.argmax(weight)) in columns)
+
+
+def _cause_reports(rows: Sequence[Mapping[str, Any]]) -> list[DatasetReport]:
+    if not rows:
+        return []
+    top = float(np.mean([row[f"top_{TOP}"] for row in rows]))
+    note = f"Of {len(rows)} events; one of the first {TOP} metrics is one that the label names in {top:.1%}."
+    return [_report("metric named first is behind the event (share of events)", rows, None, (note,))]
+
+
+def _report(metric: str, rows: Sequence[Mapping[str, Any]], goal: float | None, notes: Sequence[str]) -> DatasetReport:
+    beside = {name: float(np.mean([row["baselines"][name] for row in rows])) for name in rows[0]["baselines"]}
+    return DatasetReport(metric, float(np.mean([row["value"] for row in rows])), beside, rows, goal=goal, notes=notes)
+
+
+def read_split(folder: Path) -> Iterator[Machine]:
+    """Machines of `NAME.parquet` with columns `split` (train, test), `label` and metrics, in any depth of folders."""
+    import pandas as pd
+
+    for path in sorted(folder.rglob("*.parquet")):
+        table = pd.read_parquet(path)
+        _require(path, table.columns, ("split", "label"))
+        test = (table["split"] == "test").to_numpy()
+        values = table.drop(columns=["split", "label"]).to_numpy(dtype=np.float64)
+        label = table["label"].to_numpy(dtype=np.float64)[test]
+        name = str(path.relative_to(folder).with_suffix(""))
+        yield Machine(name, values[~test], values[test], label, _causes(folder, name))
+
+
+def read_asd(folder: Path) -> Iterator[Machine]:
+    """Machines of `NAME_train.parquet` (metrics) and `NAME_test.parquet` (metrics and `label`)."""
+    import pandas as pd
+
+    for path in sorted(folder.glob("*_test.parquet")):
+        name = path.name.removesuffix("_test.parquet")
+        train_path = path.with_name(f"{name}_train.parquet")
+        if not train_path.exists():
+            raise DatasetError(f"{train_path} is missing: the models learn on it what is usual for {name}")
+        test, train = pd.read_parquet(path), pd.read_parquet(train_path)
+        _require(path, test.columns, ("label",))
+        label = test.pop("label").to_numpy(dtype=np.float64)
+        _require(train_path, train.columns, tuple(test.columns))
+        metrics = train[list(test.columns)].to_numpy(dtype=np.float64)
+        yield Machine(name, metrics, test.to_numpy(dtype=np.float64), label, _causes(folder, name))
+
+
+def _require(path: Path, there: Any, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise DatasetError(f"{path} has no column {', '.join(missing)}: see docs/evaluation/multivariate.md")
+
+
+def _causes(folder: Path, name: str) -> list[tuple[int, int, frozenset[int]]]:
+    """Events of `interpretation_label/NAME.txt`: lines `first-last:1,4,7`, metrics counted from 1."""
+    path = folder / "interpretation_label" / f"{name}.txt"
+    if not path.exists():
+        return []
+    events = []
+    for line in filter(str.strip, path.read_text().splitlines()):
+        rows, columns = line.split(":")
+        first, last = (int(row) for row in rows.split("-"))
+        events.append((first, last, frozenset(int(column) - 1 for column in columns.split(","))))
+    return events
