@@ -32,8 +32,8 @@ DATASETS = {
         Dataset("nab", "nab", "Numenta Anomaly Benchmark, streaming anomalies: standard profile score"),
         Dataset("hdfs_sequences", "log_sequences", "sequences of log templates, anomalies: F1"),
         Dataset("smart_disks", "smart_disks", "disk failures days ahead: recall at 1 % of the disks a week"),
-        Dataset("nezha", "root_cause", "faults in microservices: root cause top-1"),
-        Dataset("petshop", "root_cause", "issues over a service graph: root cause top-3"),
+        Dataset("nezha", "nezha", "faults in microservices: root cause top-1"),
+        Dataset("petshop", "petshop", "issues over a service graph: root cause top-1"),
         Dataset("llm_server_aging", "forecasts", "memory of a server that ages: scaled error, CRPS"),
         Dataset("web_request_rates", "forecasts", "requests of a web server: scaled error, CRPS"),
     )

@@ -136,15 +136,20 @@ def _users(folder: Path, notes: list[str]) -> Iterator[_Column]:
 
 
 def _calls(folder: Path) -> Iterator[_Column]:
-    """Median durations of calls by caller and callee, as the caller (`source_50`) sees them."""
-    path = folder / "source_50.csv"
-    if not path.exists():
-        return
-    table = _table(path, [])
-    for column in (name for name in table if "_" in str(name) and name != "time_ns"):
-        client, _, server = str(column).partition("_")
-        signal = _Signal("http.client.request.duration.p50", "s", attributes=(("server.address", server),))
-        yield from _columns(client, table, {str(column): signal})
+    """Median durations of calls by caller and callee, as the caller (`source_50`) and the callee (`destination_50`)
+    see them."""
+    for name, side in (("source_50.csv", "client"), ("destination_50.csv", "server")):
+        path = folder / name
+        if not path.exists():
+            continue
+        table = _table(path, [])
+        for column in (name for name in table if "_" in str(name) and name != "time_ns"):
+            client, _, server = str(column).partition("_")
+            seen_by, peer = (
+                (client, ("server.address", server)) if side == "client" else (server, ("client.address", client))
+            )
+            signal = _Signal(f"http.{side}.request.duration.p50", "s", attributes=(peer,))
+            yield from _columns(seen_by, table, {str(column): signal})
 
 
 def _memory_limit(entity: str, table: pd.DataFrame, notes: list[str]) -> Iterator[Limit]:

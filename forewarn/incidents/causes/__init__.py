@@ -1,0 +1,1 @@
+"""Where the cause is: findings about each entity, ranked along the service graph (`ranking.rank`)."""
