@@ -116,13 +116,17 @@ def _values(table: Frame, column: tuple[str, str, str]) -> F64:
     return np.asarray(table[column].to_numpy(), dtype=np.float64)
 
 
+def _columns(table: Frame) -> list[tuple[str, str, str]]:
+    return [tuple(column) for column in table.columns]
+
+
 def _baselines(issue: _Issue, edges: Sequence[tuple[str, str]], nodes: Sequence[str]) -> dict[str, Ranking]:
     """Ranked z-scores over all metrics and over the symptom's metric alone; nearest to the symptom."""
     rankings: dict[str, Ranking] = {}
     for wanted, suffix in ((None, ", all metrics"), (issue.target["metric"], ", the symptom's metric")):
         usual: dict[str, list[F64]] = {node: [] for node in nodes}
         now: dict[str, list[F64]] = {node: [] for node in nodes}
-        for column in issue.now.columns:
+        for column in _columns(issue.now):
             if column[0] in usual and column in issue.usual and wanted in (None, column[1]):
                 before, during = _values(issue.usual, column), _values(issue.now, column)
                 before, during = before[np.isfinite(before)], during[np.isfinite(during)]

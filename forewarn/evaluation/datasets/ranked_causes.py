@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def _report(cases: Sequence[Case], k: int, goal: float | None, notes: Sequence[s
     )
 
 
-def _sum(name: str, cases: Sequence[Case], k: int) -> dict[str, object]:
+def _sum(name: str, cases: Sequence[Case], k: int) -> dict[str, Any]:
     return {"part": name, "value": _share(c.found(c.ranking, k) for c in cases), "baselines": _beside(cases, k)}
 
 

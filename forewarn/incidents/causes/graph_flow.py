@@ -74,7 +74,7 @@ def _excess(load: Load) -> _Excess:
     rates = np.where(np.isfinite(load.requests), load.requests, 0.0)
     there = np.isfinite(load.now) & (rates > 0)
     new = not len(before) and len(usual) <= _SELDOM * len(load.usual)
-    if not there.any() or not len(reference):
+    if not there.any() or not (len(before) or len(usual)):
         return _Excess(0.0, 0.0, 0.0, 0.0, 0.0, new)
     level = float(np.median(before)) if len(before) else float(np.median(usual))
     noise = spread(usual, _RELATIVE * abs(level)) if len(usual) >= _FEWEST else abs(level) * 0.2

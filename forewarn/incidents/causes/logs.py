@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,8 @@ def findings(seen: Lines, edges: Iterable[tuple[str, str]], window: Window) -> l
         servers.setdefault(client, []).append(server)
     worst = surges.sort_values("amount", ascending=False).drop_duplicates("entity")
     found = []
-    for row in worst.itertuples():
+    rows: Iterable[Any] = worst.itertuples()
+    for row in rows:
         behind = max((amounts.get(server, 0.0) for server in servers.get(row.entity, ())), default=0.0)
         heard = 0.5 if behind > amounts[row.entity] else 1.0
         text = f"{row.entity} logged {row.now} times '{row.kind[:80]}', {row.expected:.1f} were usual"

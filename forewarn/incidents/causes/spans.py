@@ -1,6 +1,8 @@
 """Where requests lost their time: each service's own time and the way between two services, from spans."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +77,7 @@ def work_findings(seen: Visits, window: Window) -> list[Finding]:
         ("missing", "work", "{what} of {entity} did {share:.0%} less per request than usual"),
         ("failure", "errors", "{what} of {entity} failed in {share:.0%} more of its requests than usual"),
     ):
-        for row in _shift(table, column, window).itertuples():
+        for row in _rows(_shift(table, column, window)):
             share = 1.0 - float(np.exp(-row.excess)) if kind == "work" else row.excess
             words = text.format(what=row.what, entity=row.entity, share=share)
             found.append(Finding(row.entity, kind, share * row.weight, row.deviation, share * row.weight, words))
@@ -104,7 +106,7 @@ def _way_findings(way: pd.DataFrame, seconds: float) -> list[Finding]:
     sums = ends.groupby("entity")[["slow", "calls"]].sum()
     share = sums["slow"] / sums["calls"].clip(lower=1)
     found = []
-    for row in way[way["excess"] > 0].itertuples():
+    for row in _rows(way[way["excess"] > 0]):
         blame = {row.entity: share[row.entity], row.peer: share[row.peer]}
         total = sum(blame.values()) or 1.0
         text = f"calls from {row.entity} to {row.peer} took {row.excess / row.calls:.3g} s longer on the way"
@@ -112,6 +114,10 @@ def _way_findings(way: pd.DataFrame, seconds: float) -> list[Finding]:
         for end, slow in blame.items():
             found.append(Finding(end, "time", row.excess / seconds * slow / total, row.deviation, size, text))
     return found
+
+
+def _rows(table: pd.DataFrame) -> Iterable[Any]:
+    return table.itertuples()
 
 
 def _own_text(entity: str, rows: pd.DataFrame) -> str:
