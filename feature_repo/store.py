@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROJECT = "forewarn"
 _DIGEST = b"content"
+_KEYS_AT_ONCE = 5_000  # SQLite takes some 32,000 values in a statement
 JOIN_KEY = "series_id"
 TIMESTAMP = "event_timestamp"
 SCHEMA = pa.schema(
@@ -151,6 +152,11 @@ def online_times(store: "FeatureStore", series_ids: list[str]) -> dict[str, pd.T
 
     view = store.get_feature_view(VIEW)
     keys = [EntityKey(join_keys=[JOIN_KEY], entity_values=[Value(string_val=name)]) for name in series_ids]
-    found = store._get_provider().online_read(store.config, view, keys, [FEATURE_NAMES[0]])
+    provider = store._get_provider()
+    found = [
+        row
+        for first in range(0, len(keys), _KEYS_AT_ONCE)
+        for row in provider.online_read(store.config, view, keys[first : first + _KEYS_AT_ONCE], [FEATURE_NAMES[0]])
+    ]
     times = {name: pd.Timestamp(at) for name, (at, _) in zip(series_ids, found, strict=True) if at}
     return {name: at.tz_convert("UTC") if at.tz else at.tz_localize("UTC") for name, at in times.items()}

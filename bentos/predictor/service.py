@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 
 from bentos.predictor.champion import Champion
+from bentos.predictor.online_features import OnlineFeatures
 from forewarn.config.settings import Settings
 from forewarn.features.definitions import FEATURE_COUNT, FEATURE_VERSION, HORIZON_STEPS
 from forewarn.risk.scorer import score
@@ -36,6 +37,10 @@ class Predictor:
         self.heartbeat.__enter__()
         self.thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self.thread.start()
+        self.online: OnlineFeatures | None = None
+        if self.settings.feast_push:
+            self.online = OnlineFeatures(self.stream.latest, self.settings.home.absolute())
+            self.online.start()
 
     def _run(self) -> None:
         try:
@@ -47,6 +52,8 @@ class Predictor:
     @bentoml.on_shutdown
     def shutdown(self) -> None:
         """Stop the stream, the champion watch and the heartbeat."""
+        if self.online is not None:
+            self.online.stop()
         self.stream.stop()
         self.thread.join(timeout=10)
         self.champion.stop()

@@ -1,0 +1,1 @@
+"""Feast's online store, kept up to date beside the predictor."""
