@@ -102,6 +102,11 @@ def log(broker: str) -> Iterator[Log]:
         yield Log(broker)
 
 
+def test_the_documented_template_is_the_one_that_is_tested() -> None:
+    page = Path(__file__).parents[2] / "docs" / "data-formats.md"
+    assert TEMPLATES["listed"] in page.read_text()
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_rsyslog_with_omkafka(elsewhere: Log, foreign: str, tmp_path: Path, template: str) -> None:
     daemon = shutil.which("rsyslogd") or shutil.which("rsyslogd", path="/usr/sbin")
