@@ -71,7 +71,7 @@ class PredictionStream:
         self._derivation = Derivation()
         self._histograms: dict[int, HistogramState] = {}  # by partition
         self._budget = SeriesBudget(settings.max_series_per_entity, settings.max_series)
-        self._refusals = Refusals(self._budget)
+        self._refusals = Refusals()
         self._namespaces: dict[int, tuple[tuple[Series, ...], str | None]] = {}  # by id of the tuple, held here
         self._watermarks: dict[str, int] = {}
         self._producer = producer(settings.kafka_bootstrap)
@@ -192,7 +192,7 @@ class PredictionStream:
             for end in engine.pending():
                 self._assess(key, engine, end, scorer)
         self.counters["late_total"] = sum(e.windows.tallies["late"] for e in self._engines.values())
-        self._refusals.tell(self.counters)
+        self._refusals.tell(self._budget, self.counters)
         self.counters["series"] = sum(len(e.windows.series) for e in self._engines.values())
 
     def _assess(self, key: tuple[int, str], engine: RiskEngine, end: int, scorer: Scorer) -> None:

@@ -12,20 +12,22 @@ _SECONDS = 60.0
 
 
 class Refusals:
-    """Watches a budget."""
+    """What was told of refusals so far."""
 
-    def __init__(self, budget: SeriesBudget) -> None:
-        self._budget = budget
+    def __init__(self) -> None:
         self._told, self._told_at = 0, -_SECONDS
 
-    def tell(self, counters: dict[str, float]) -> None:
-        """Set `series_refused_total`, and name the entities with most of them where there are new ones."""
-        budget, now = self._budget, time.monotonic()
-        counters["series_refused_total"] = budget.refused
-        if budget.refused == self._told or now < self._told_at + _SECONDS:
+    def tell(self, budget: SeriesBudget, counters: dict[str, float], earlier: int = 0) -> None:
+        """Set `series_refused_total`, and name the entities with most of them where there are new ones.
+
+        earlier: refusals by budgets before this one.
+        """
+        now, refused = time.monotonic(), earlier + budget.refused
+        counters["series_refused_total"] = refused
+        if refused == self._told or now < self._told_at + _SECONDS:
             return
         logger.warning(
             "too many series: raise FOREWARN_MAX_SERIES_PER_ENTITY or FOREWARN_MAX_SERIES, or send fewer label values",
-            refused=budget.refused - self._told, kept=budget.used, worst=budget.worst(),
+            refused=refused - self._told, kept=budget.used, worst=budget.worst(),
         )  # fmt: skip
-        self._told, self._told_at = budget.refused, now
+        self._told, self._told_at = refused, now

@@ -1,6 +1,6 @@
 """The archive of metrics: every sample by series and time, in PostgreSQL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -10,6 +10,7 @@ import psycopg
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forewarn.features.series_budget import SeriesBudget
 from forewarn.stores.locks import Lock
 from forewarn.stores.metric_series import SeriesNumbers, stored_series
 from forewarn.stores.rollups import cells_of, name_pending
@@ -96,8 +97,9 @@ class PostgresMetricArchive:
 class SampleWriter:
     """Writes batches into a transaction of the caller's, by COPY."""
 
-    def __init__(self) -> None:
-        self._numbers = SeriesNumbers()
+    def __init__(self, budget: Callable[[], SeriesBudget] | None = None) -> None:
+        """budget: see SeriesNumbers; samples of series beyond it are left out."""
+        self.numbers = SeriesNumbers(budget)
         self._partitions = SamplePartitions()
 
     def prepare(self, connection: psycopg.Connection, batches: Iterable[SampleBatch]) -> "PreparedSamples | None":
@@ -105,10 +107,14 @@ class SampleWriter:
         batches = [batch for batch in batches if len(batch)]
         if not batches:
             return None
-        ids = np.concatenate([self._numbers.of(connection, batch.series)[batch.index] for batch in batches])
+        ids = np.concatenate([self.numbers.of(connection, batch.series)[batch.index] for batch in batches])
         times = np.concatenate([batch.times for batch in batches])
+        values = np.concatenate([batch.values for batch in batches])
+        if (ids < 0).any():
+            kept = ids >= 0
+            ids, times, values = ids[kept], times[kept], values[kept]
         self._partitions.ensure(connection, times)
-        rows = encode_rows(ids, times, np.concatenate([batch.values for batch in batches]))
+        rows = encode_rows(ids, times, values)
         return PreparedSamples(rows, cells_of(times))
 
     def copy(self, connection: psycopg.Connection, prepared: "PreparedSamples") -> None:

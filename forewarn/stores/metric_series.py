@@ -1,10 +1,14 @@
 """The table of series and the number that each of them has there."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
+from forewarn.features.series_budget import SeriesBudget
 from forewarn.telemetry.samples import Kind, Series
 
 _UPSERT = """
@@ -19,31 +23,53 @@ from unnest(%s::text[], %s::text[]) with ordinality as wanted (entity, name, i)
 join metric_series s using (entity, name)
 """
 _SERIES = "select series_id, entity, signal, attributes, kind, unit from metric_series"
+_DAY_SECONDS = 86_400
 _BATCHES_KEPT = 2048
 _SERIES_KEPT = 1_000_000
 
 
 class SeriesNumbers:
-    """Numbers of series, remembered: a batch whose `series` tuple was seen before costs one look-up."""
+    """Numbers of series, remembered: a batch whose `series` tuple was seen before costs one look-up.
 
-    def __init__(self) -> None:
+    budget: how many series there may be on a day (of the clock), -1 is the number of those beyond; None: no limit.
+    Tomorrow there is room again, for those that are sent then.
+    """
+
+    def __init__(self, budget: Callable[[], SeriesBudget] | None = None) -> None:
+        self._new_budget = budget
+        self.budget = budget() if budget else None
+        self.refused = 0  # refusals on earlier days
+        self._day = time.time() // _DAY_SECONDS
         self._by_series: dict[Series, int] = {}
         # Decoders hand out the same tuple for the same set of series; holding it keeps its id() its own.
         self._by_tuple: dict[int, tuple[tuple[Series, ...], NDArray[np.int64]]] = {}
 
     def of(self, connection: psycopg.Connection, series: tuple[Series, ...]) -> NDArray[np.int64]:
         """Number of each series, int64 [len(series)]; new ones are registered in a transaction of their own."""
+        if time.time() // _DAY_SECONDS != self._day or len(self._by_series) > _SERIES_KEPT:
+            self._forget()
         known = self._by_tuple.get(id(series))
         if known is not None:
             return known[1]
-        if len(self._by_series) > _SERIES_KEPT:
-            self._by_series.clear()
-        self._learn(connection, [s for s in series if s not in self._by_series])
-        numbers = np.fromiter((self._by_series[s] for s in series), np.int64, len(series))
+        new = [s for s in series if s not in self._by_series]
+        if self.budget is not None:
+            new = [s for s in new if self.budget.admit(s)]
+        self._learn(connection, new)
+        numbers = np.fromiter((self._by_series.get(s, -1) for s in series), np.int64, len(series))
+        if (numbers < 0).any():
+            return numbers
         if len(self._by_tuple) >= _BATCHES_KEPT:
             self._by_tuple.clear()
         self._by_tuple[id(series)] = (series, numbers)
         return numbers
+
+    def _forget(self) -> None:
+        self._day = time.time() // _DAY_SECONDS
+        self._by_series.clear()
+        self._by_tuple.clear()
+        if self.budget is not None and self._new_budget is not None:
+            self.refused += self.budget.refused
+            self.budget = self._new_budget()
 
     def _learn(self, connection: psycopg.Connection, new: list[Series]) -> None:
         if not new:

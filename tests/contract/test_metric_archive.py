@@ -7,7 +7,8 @@ import numpy as np
 import psycopg
 import pytest
 
-from forewarn.stores.archive import SCHEMA, MetricArchive, PostgresMetricArchive
+from forewarn.features.series_budget import SeriesBudget
+from forewarn.stores.archive import SCHEMA, MetricArchive, PostgresMetricArchive, SampleWriter
 from forewarn.stores.in_memory.metric_archive import MemoryMetricArchive
 from forewarn.telemetry.samples import Kind, SampleBatch, Series
 
@@ -108,3 +109,21 @@ def test_many_rows_are_read_in_seconds(postgres_url: str) -> None:
     assert table.num_rows == 300_000
     assert table["value"].to_numpy().sum() == np.arange(300_000, dtype=np.float64).sum()
     assert (datetime.now(UTC) - started).total_seconds() < 5
+
+
+def test_series_beyond_the_limit_are_left_out_and_counted(postgres_url: str) -> None:
+    many = tuple(Series("limits/bad", "requests", (("user", str(i)),)) for i in range(50))
+    good = Series("limits/good", "use")
+    writer = SampleWriter(lambda: SeriesBudget(per_entity=10, in_all=1000))
+    series = (*many, good)
+    batch = SampleBatch(series, np.arange(51, dtype=np.int32), np.full(51, 1_700_000_000 * 10**9), np.arange(51.0))
+    with psycopg.connect(postgres_url) as connection:
+        writer.write(connection, [batch])
+        writer.write(connection, [batch])
+        rows = connection.execute(
+            "select entity, count(distinct series_id), count(*) from metric_samples"
+            " join metric_series using (series_id) where entity like 'limits/%' group by entity order by entity"
+        ).fetchall()
+    assert rows == [("limits/bad", 10, 20), ("limits/good", 1, 2)]
+    assert writer.numbers.budget is not None
+    assert writer.numbers.budget.refused == 80

@@ -10,8 +10,10 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from forewarn.config.settings import Settings
+from forewarn.features.series_budget import SeriesBudget
 from forewarn.services.archiver.batch import TOPICS, Batch, Reader
 from forewarn.services.archiver.storing import REFUSALS, Store, is_poison, loki_of, refuser
+from forewarn.services.refusals import Refusals
 from forewarn.stores import log
 from forewarn.stores.loki import LokiBusyError
 from forewarn.stores.offsets import Overtaken, Place
@@ -34,7 +36,10 @@ class Archiver:
     def __init__(self, settings: Settings, stop: threading.Event, counters: dict[str, float]) -> None:
         self._stop = stop
         self._counters = counters
-        self._store = Store(settings.postgres_url.get_secret_value(), GROUP, loki_of(settings))
+        most = settings.max_series_per_entity, settings.max_series
+        url = settings.postgres_url.get_secret_value()
+        self._store = Store(url, GROUP, loki_of(settings), lambda: SeriesBudget(*most))
+        self._refusals = Refusals()
         self._reader = Reader()
         self._batch = Batch()
         self._stored: dict[Place, int] = {}  # where reading began in metrics: what lies before is only for histograms
@@ -197,6 +202,9 @@ class Archiver:
         }
         for name, count in counted.items():
             self._counters[f"{name}_total"] += count
+        series = self._store.series
+        if series.budget is not None:
+            self._refusals.tell(series.budget, self._counters, series.refused)
 
     def _count_lag(self) -> None:
         lag = 0

@@ -1,13 +1,17 @@
 """Stores a batch and its offsets in one transaction, and keeps trying while PostgreSQL is away."""
 
+from collections.abc import Callable
+
 import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
+from forewarn.features.series_budget import SeriesBudget
 from forewarn.services.archiver.batch import Batch
 from forewarn.stores.archive import PreparedSamples, SampleWriter
 from forewarn.stores.event_rows import add_edges, copy_activity, copy_logs, copy_spans
 from forewarn.stores.loki import LokiLogs, LokiRefusedError
+from forewarn.stores.metric_series import SeriesNumbers
 from forewarn.stores.offsets import Place, advance, read_offsets
 
 logger = structlog.get_logger(__name__)
@@ -20,12 +24,18 @@ _POISON_CLASSES = ("22", "23", "54")
 class Store:
     """A connection to PostgreSQL that is made anew after an error, and the offsets stored over it."""
 
-    def __init__(self, postgres_url: str, group: str, loki: LokiLogs | None = None) -> None:
+    def __init__(
+        self,
+        postgres_url: str,
+        group: str,
+        loki: LokiLogs | None = None,
+        budget: Callable[[], SeriesBudget] | None = None,
+    ) -> None:
         self._url = psycopg.conninfo.make_conninfo(postgres_url, connect_timeout=5, application_name="archiver")
         self._group = group
         self._loki = loki
         self._connection: psycopg.Connection | None = None
-        self._samples = SampleWriter()
+        self._samples = SampleWriter(budget)
         self._expected: dict[Place, int] = {}
 
     def offsets(self) -> dict[Place, int]:
@@ -55,6 +65,11 @@ class Store:
             self.disconnect()
             raise
         self._expected |= batch.reached
+
+    @property
+    def series(self) -> SeriesNumbers:
+        """The series it knows, and those that it refused."""
+        return self._samples.numbers
 
     def disconnect(self) -> None:
         """Close the connection to PostgreSQL; the next use makes another."""
