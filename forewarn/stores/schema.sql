@@ -124,7 +124,7 @@ create table if not exists log_templates (   -- what the lines of an entity look
     entity      text not null,
     template_id text not null,              -- attribute log.template.id of log.template.rate
     template    text not null,              -- from outside, like the example: escape it
-    severity    text not null,              -- of the first line
+    severity    text not null,
     example     text not null,              -- the first line, cut
     first_seen  timestamptz not null,
     last_seen   timestamptz not null,

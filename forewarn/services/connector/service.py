@@ -5,6 +5,7 @@ import threading
 import time
 from functools import partial
 
+import numpy as np
 import psycopg
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -109,7 +110,7 @@ class Connector:
 
     def _tell(self, told: list[EntitySignals]) -> None:
         for signals in told:
-            self._counters["samples_total"] += signals.values.size
+            self._counters["samples_total"] += int(np.count_nonzero(~np.isnan(signals.values)))
             for message in messages(signals):
                 self._produce(signals.entity.encode(), message)
 

@@ -51,8 +51,12 @@ class Templates:
         self.touched: set[int] = set()  # clusters that were seen since the caller last emptied it
 
     def learn(self, entity: str, message: str, severity: str, error: bool, time: int) -> tuple[Template, bool]:
-        """The template of a line, and whether it has never been seen before."""
-        line = masked(message)
+        """The template of a line, and whether it has never been seen before.
+
+        Lines of two severities have two templates: a request that failed often differs from one that did not in a
+        masked number alone. The severity is a part of the first word, by which the tree branches.
+        """
+        line = f"{severity}:{masked(message)}"
         number, new = self._cluster(line), False
         about = self._about.get(number)
         if about is None:
@@ -69,7 +73,7 @@ class Templates:
         found = [(self._drain.id_to_cluster.get(n), self._about.get(n)) for n in sorted(self.touched)]
         told = [(cluster, about) for cluster, about in found if cluster is not None and about is not None]
         for cluster, about in told:
-            about.text = cluster.get_template()
+            about.text = cluster.get_template().removeprefix(f"{about.severity}:")
         return [about for _, about in told]
 
     def _cluster(self, line: str) -> int:

@@ -128,3 +128,12 @@ def test_severities_are_few_whatever_is_sent() -> None:
     told += stream.take([LogRecord(10**18 + 10**11, "x", "CRITICAL", "hi")]) + stream.close_idle()
     named = {s.name for one in told for s in one.series if s.signal == "log.severity.rate"}
     assert named == {"log.severity.rate{log.severity=UNSPECIFIED}", "log.severity.rate{log.severity=FATAL}"}
+
+
+def test_lines_of_two_severities_have_two_templates() -> None:
+    stream = SignalStream(LOGS, Options(allowance=0))
+    stream.take([line(1, "GET /cart 200 5 ms"), line(2, "GET /cart 500 9 ms", severity="ERROR")])
+    stream.take([line(3, "GET /x 200 1 ms")])
+    ((_, templates),) = stream.templates()
+    told = sorted((t.severity, t.text, t.count) for t in templates.touched_ones())
+    assert told == [("ERROR", "GET /cart <NUM> <NUM> ms", 1), ("INFO", "GET <*> <NUM> <NUM> ms", 2)]
