@@ -12,7 +12,7 @@ from monitor_assets import jobs
 from monitor_assets.drift import drift_report
 from monitor_assets.evaluation import backtest_report
 from monitor_assets.features import incident_labels, signal_features, signal_windows
-from monitor_assets.ingestion import raw_metrics
+from monitor_assets.ingestion import imported, raw_metrics
 from monitor_assets.registry import candidate_model, champion_model
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training import anomaly_model, failure_model, load_forecaster, simulated_incidents, training_set
@@ -20,6 +20,7 @@ from sensors.retraining import retrain
 from sensors.schedules import daily_drift
 
 _MODULES = [
+    imported,
     raw_metrics,
     signal_windows,
     signal_features,
@@ -38,8 +39,12 @@ _MODULES = [
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(_MODULES),
     asset_checks=dg.load_asset_checks_from_modules(_MODULES),
-    jobs=[jobs.train, jobs.drift],
+    jobs=[jobs.train, jobs.drift, jobs.import_history, jobs.import_files],
     sensors=[retrain],
     schedules=[daily_drift],
-    resources={"scope": TrainingScope.configure_at_launch()},
+    resources={
+        "scope": TrainingScope.configure_at_launch(),
+        "prometheus": imported.PrometheusSource.configure_at_launch(),
+        "long_files": imported.LongFiles.configure_at_launch(),
+    },
 )

@@ -6,7 +6,7 @@ from monitor_assets.drift.drift_report import drift_report
 
 train = dg.define_asset_job(
     name="train",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("import"),
     executor_def=dg.in_process_executor,  # a process for each step would import the libraries a dozen times
     description="From the archive of a namespace to a promoted model: history, features, models, backtest, registry.",
     tags={"forewarn/purpose": "train"},
@@ -17,4 +17,18 @@ drift = dg.define_asset_job(
     selection=dg.AssetSelection.assets(drift_report).upstream(),
     executor_def=dg.in_process_executor,
     description="Brings history up to date and compares the newest day with the training interval.",
+)
+
+import_history = dg.define_asset_job(
+    name="import_history",
+    selection=dg.AssetSelection.assets("imported_metrics"),
+    executor_def=dg.in_process_executor,
+    description="Days of history from a Prometheus into the archive; a backfill imports many.",
+)
+
+import_files = dg.define_asset_job(
+    name="import_files",
+    selection=dg.AssetSelection.assets("imported_files"),
+    executor_def=dg.in_process_executor,
+    description="Days of history from files in the long format into the archive.",
 )

@@ -329,3 +329,34 @@ def test_what_is_not_the_long_format_is_told(tmp_path: Path, frame: dict[str, ob
     pd.DataFrame(frame).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(LongFormatError, match=said):
         list(LongReader().read(tmp_path / "x.parquet", Tally()))
+
+
+def test_days_are_partitions_in_dagster(
+    prometheus: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dagster as dg
+
+    from monitor_assets.ingestion.imported import LongFiles, PrometheusSource, imported_files, imported_metrics
+
+    monkeypatch.setenv("FOREWARN_POSTGRES_URL", postgres_url)
+    folder = tmp_path / "day=2026-01-05"
+    folder.mkdir()
+    (folder / "a.csv").write_text(CSV)
+    resources = {
+        "prometheus": PrometheusSource(url=prometheus, match=[SELECTOR]),
+        "long_files": LongFiles(folder=str(tmp_path), namespace="old"),
+    }
+
+    def materialize(asset: dg.AssetsDefinition, day: str) -> dict[str, object]:
+        with dg.DagsterInstance.ephemeral() as instance:
+            done = dg.materialize([asset], partition_key=day, resources=resources, instance=instance)
+            (told,) = done.asset_materializations_for_node(asset.node_def.name)
+        return {name: value.value for name, value in told.metadata.items()}
+
+    midnight = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) * 1000
+    of_day = sum(midnight <= t < midnight + 24 * HOUR_MS for rows in expected().values() for t, _ in rows)
+    assert materialize(imported_metrics, "2026-03-01")["new"] == of_day > 0
+    assert materialize(imported_metrics, "2026-03-01")["samples"] == 0  # a backfill may be repeated
+    told = materialize(imported_files, "2026-01-05")
+    assert (told["rows"], told["bad rows"], told["new"]) == (9, 6, 3)
+    assert materialize(imported_files, "2026-01-06")["rows"] == 0
