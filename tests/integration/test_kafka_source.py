@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from integration.processes import service, wait_until
-from integration.test_doors_in import dead_letters
+from integration.test_doors_in import archiver_thread, count, dead_letters
 from servers import free_port, running_broker, wait_for_port
 
 from forewarn.stores.log import create_topics
@@ -237,3 +238,22 @@ def test_settings_that_make_no_sense_are_said(
     monkeypatch.setattr("forewarn.services.kafka_source.__main__.stop_event", lambda: None)  # not of this process
     with pytest.raises(SystemExit, match=reason):
         main()
+
+
+def test_a_collector_may_write_to_our_topics_itself(own_broker: str, postgres_url: str) -> None:
+    """Without a key, many entities in a message: all of it is archived under the right entity, what is derived too."""
+    create_topics(own_broker, 4)
+    to, entities = Producer({"bootstrap.servers": own_broker}), [f"direct/{i}" for i in range(3)]
+    for n in range(4):
+        series = [Series(e, f"node_memory_{name}_bytes") for e in entities for name in ("MemTotal", "MemAvailable")]
+        values = np.tile([[100.0], [40.0]], (3, 1))
+        parts = [
+            encode_metrics(s.entity, [s], np.array([NOON + n]), v[None]) for s, v in zip(series, values, strict=True)
+        ]
+        to.produce(topics.METRICS, b"".join(parts), b"any" if n % 2 else None, partition=n)
+    assert to.flush(20) == 0
+    with archiver_thread(own_broker, postgres_url):
+        wait_until(lambda: count(postgres_url, "metric_samples") == 4 * 9, what="the archive")
+    with psycopg.connect(postgres_url) as connection:
+        found = connection.execute("select entity, signal from metric_series where signal like 'node_memory_used%'")
+        assert {entity for entity, _ in found.fetchall()} == set(entities)
