@@ -14,6 +14,7 @@ PARTS = {
     "doors": "what the gateway takes",
     "archive": "what the archiver stores",
     "prometheus": "predict_linear beside us",
+    "quix": "Quix Streams beside us",
 }
 
 
