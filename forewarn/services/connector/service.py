@@ -28,6 +28,7 @@ _CONSUME = 200
 _CHECKPOINT_SECONDS = 5.0
 _IDLE_SECONDS = 60.0  # wall time without a message after which what is open is closed
 _RETRY_SECONDS = 1.0
+_SEND_SECONDS = 1.0
 _COUNTED = {topics.LOGS: "logs_total", topics.SPANS: "spans_total", topics.ACTIVITY: "activity_total"}
 
 
@@ -50,6 +51,7 @@ class Connector:
         self._streams: dict[Place, SignalStream] = {}  # type: ignore[type-arg]
         self._reached: dict[Place, int] = {}
         self._heard: dict[Place, float] = {}  # when a message came last, until what was open is closed
+        self._kept: dict[str, bytearray] = {}  # encoded samples, by entity, that the producer does not have yet
         self._refused = 0  # samples that the broker did not take
         self._producer = log.producer(settings.kafka_bootstrap)
         self._consumer = log.consumer(
@@ -60,13 +62,16 @@ class Connector:
 
     def run(self) -> None:
         """Until stopped; what was counted is saved before the return if broker and PostgreSQL are there."""
-        due = time.monotonic() + _CHECKPOINT_SECONDS
+        due, send_at = time.monotonic() + _CHECKPOINT_SECONDS, 0.0
         try:
             while not self._stop.is_set():
                 for message in self._consumer.consume(_CONSUME, timeout=0.1):
                     self._take(message)
                 self._close_idle()
                 self._producer.poll(0)
+                if time.monotonic() >= send_at:
+                    self._send()
+                    send_at = time.monotonic() + _SEND_SECONDS
                 if time.monotonic() >= due:
                     self._checkpoint()
                     due = time.monotonic() + _CHECKPOINT_SECONDS
@@ -109,18 +114,33 @@ class Connector:
             self._checkpoint()
 
     def _tell(self, told: list[EntitySignals]) -> None:
+        """Keep samples for up to a second: few messages, not many, reach whoever reads them."""
         for signals in told:
             self._counters["samples_total"] += int(np.count_nonzero(~np.isnan(signals.values)))
             for message in messages(signals):
-                self._produce(signals.entity.encode(), message)
+                kept = self._kept.setdefault(signals.entity, bytearray())
+                if len(kept) + len(message) > log.MAX_MESSAGE_BYTES:
+                    self._produce(signals.entity.encode(), bytes(kept))
+                    kept.clear()
+                kept += message  # OTLP requests one after the other are one request
+
+    def _send(self) -> None:
+        """Hand what is kept to the producer."""
+        for entity, kept in self._kept.items():
+            if kept:
+                self._produce(entity.encode(), bytes(kept))
+        self._kept.clear()
 
     def _produce(self, key: bytes, value: bytes) -> None:
-        while not self._stop.is_set():
+        while True:
             try:
                 self._producer.produce(topics.METRICS, key=key, value=value, on_delivery=self._delivered)
                 return
             except BufferError:  # the broker is slower than this, or away
                 self._producer.poll(0.5)
+            if self._stop.is_set():
+                self._refused += 1  # it is made again from the log
+                return
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -129,6 +149,7 @@ class Connector:
 
     def _checkpoint(self) -> None:
         """Save; what cannot be saved now is saved later, or made again from the log."""
+        self._send()
         if not self._reached or self._producer.flush(10):
             return  # or the broker is slow or away: the next checkpoint will do
         if self._refused:
@@ -154,7 +175,7 @@ class Connector:
         """Begin where PostgreSQL says, with the state that belongs there."""
         made = partial(SignalStream, options=self._options, step_of=self._settings.step_of)
         stored: dict[Place, int] = {}
-        self._reached, self._heard, self._refused = {}, {}, 0
+        self._reached, self._heard, self._kept, self._refused = {}, {}, {}, 0
         while not self._stop.is_set():
             self._streams = {Place(p.topic, p.partition): made(BY_TOPIC[p.topic]) for p in partitions}
             try:
@@ -170,6 +191,7 @@ class Connector:
         logger.info("partitions assigned", count=len(partitions))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._send()
         if self._reached and not self._producer.flush(5) and not self._refused:
             with contextlib.suppress(psycopg.Error, Overtaken):  # whoever is next counts again from the last checkpoint
                 self._checkpoints.write(self._streams, self._reached)
