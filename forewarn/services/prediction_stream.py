@@ -104,6 +104,7 @@ class PredictionStream:
 
     def _assign(self, member: Consumer, partitions: list[TopicPartition]) -> None:
         self._told = read_told(self.settings.kafka_bootstrap)
+        self._derivation = Derivation()  # a function of the log, which is read again
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING
             self._histograms.pop(partition.partition, None)

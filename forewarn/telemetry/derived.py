@@ -12,7 +12,7 @@ from forewarn.telemetry.samples import SampleBatch, Series
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
-_FRESH_NS = 15 * 60 * 10**9  # a term that was told longer ago counts no more
+_FRESH_NS = 15 * 60 * 10**9  # a term told longer ago does not count, nor (when a log is read again) one from later
 _SETS_KEPT = 100_000
 _LONG_AGO = np.iinfo(np.int64).min // 2
 
@@ -79,7 +79,7 @@ class Derivation:
             self._values[plan.term[rows]] = batch.values[same]
             self._times[plan.term[rows]] = time
             told = np.unique(plan.result[rows])
-            there = (~np.isnan(self._values[plan.terms])) & (time - self._times[plan.terms] <= _FRESH_NS)
+            there = (~np.isnan(self._values[plan.terms])) & (np.abs(time - self._times[plan.terms]) <= _FRESH_NS)
             parts = np.where(there, self._coefficients[plan.terms] * self._values[plan.terms], 0.0)
             sums = np.bincount(plan.owners, parts, len(needed))
             enough = np.bincount(plan.owners, there, len(needed)) >= needed
