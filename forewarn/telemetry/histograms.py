@@ -19,7 +19,7 @@ _GAUGES = (".mean", *(f".p{100 * q:g}" for q in QUANTILES))
 _COLUMNS = 2 + len(_GAUGES)
 _MOST = 200_000  # histograms whose last point is remembered
 _HOUR = 3_600 * 10**9
-_SETS_KEPT = 10_000
+_SETS_KEPT, _SERIES_KEPT = 2_000, 1_000_000
 
 
 @dataclass(slots=True)
@@ -136,11 +136,15 @@ def _derived(series: tuple[Series, ...], suffixes: tuple[str, ...]) -> tuple[Ser
     """The signals of each series in turn; the same tuple for the same tuple."""
     known = _derived_sets.get((id(series), len(suffixes)))
     if known is None:
-        if len(_derived_sets) > _SETS_KEPT:
+        if len(_derived_sets) > _SETS_KEPT or sum(map(_made, _derived_sets.values())) > _SERIES_KEPT:
             _derived_sets.clear()
         made = tuple(_signal(s, suffix) for s in series for suffix in suffixes)
         known = _derived_sets[id(series), len(suffixes)] = series, made
     return known[1]
+
+
+def _made(known: tuple[tuple[Series, ...], tuple[Series, ...]]) -> int:
+    return len(known[1])
 
 
 def _signal(series: Series, suffix: str) -> Series:
