@@ -67,6 +67,7 @@ class OnlineFeatures:
                 while not self._stop.wait(self._every):
                     for key, latest in list(self._latest.items()):
                         self._hand_over(stream, key, latest)
+                    self._process.stdin.flush()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
         finally:
