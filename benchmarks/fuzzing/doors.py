@@ -92,7 +92,41 @@ _WRITES = (
     *(seeds.write_request((time,)) for time in (0, 1, -1, 2**63 - 1, 2**63 // 10**6)),
 )  # fmt: skip
 
+_READ_LOGS = partial(facts.otlp_read, "logs")
+_LOG_DOORS = (
+    Door(
+        "lines JSON",
+        "/v1/logs/json",
+        "application/json",
+        topics.LOGS,
+        (seeds.log_lines(),),
+        facts.log_lines,
+        _READ_LOGS,
+        "json",
+    ),
+    Door(
+        "Loki JSON",
+        "/loki/api/v1/push",
+        "application/json",
+        topics.LOGS,
+        (seeds.loki_json(),),
+        partial(facts.loki, True),
+        _READ_LOGS,
+        "json",
+    ),
+    Door(
+        "Loki protobuf",
+        "/loki/api/v1/push",
+        "application/x-protobuf",
+        topics.LOGS,
+        (seeds.loki(),),
+        partial(facts.loki, False),
+        _READ_LOGS,
+        encoding="snappy",
+    ),
+)
 DOORS: tuple[Door, ...] = (
+    *_LOG_DOORS,
     *_otlp("metrics", topics.METRICS, _bytes(_METRICS), _jsons(_METRICS), "metrics.v1.MetricsService"),
     *_otlp("logs", topics.LOGS, _bytes(_LOGS), _jsons(_LOGS), "logs.v1.LogsService"),
     *_otlp("traces", topics.SPANS, _bytes(_TRACES), _jsons(_TRACES), "trace.v1.TraceService"),

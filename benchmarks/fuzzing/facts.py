@@ -7,6 +7,8 @@ from typing import Any
 
 from forewarn.services.gateway.body import unpack
 from forewarn.telemetry.activity import decode_activity
+from forewarn.telemetry.log_json import read_json_logs
+from forewarn.telemetry.loki import decode_push, decode_push_json
 from forewarn.telemetry.otlp_attributes import resource_entity
 from forewarn.telemetry.otlp_json import parse_json
 from forewarn.telemetry.otlp_logs import decode_logs
@@ -40,8 +42,9 @@ def _points(of_resource: Any) -> Iterator[tuple[str, Any]]:
 def _log_records(of_resource: Any) -> Iterator[tuple[str, Any]]:
     for scope in of_resource.scope_logs:
         for record in scope.log_records:
-            if record.time_unix_nano == 0 and record.observed_time_unix_nano >= _STARTED - 10**9:
-                record.observed_time_unix_nano = 0  # the gateway tells when it came
+            for name in ("time_unix_nano", "observed_time_unix_nano"):
+                if 0 <= getattr(record, name) - _STARTED + 10**9 < 3600 * 10**9:
+                    setattr(record, name, 0)  # the gateway's clock: when it came
             if record.time_unix_nano <= _LAST_TIME and record.observed_time_unix_nano <= _LAST_TIME:
                 yield "", record
 
@@ -78,6 +81,18 @@ def written(body: bytes) -> list[Fact]:
     """Facts of a remote write request."""
     requests = decode_write_request(body).requests
     return [fact for value in requests.values() for fact in otlp_sent("metrics", value)]
+
+
+def log_lines(body: bytes) -> list[Fact]:
+    """Facts of log records in JSON."""
+    requests = read_json_logs(body, time.time_ns()).requests
+    return [fact for value in requests.values() for fact in otlp_sent("logs", value)]
+
+
+def loki(in_json: bool, body: bytes) -> list[Fact]:
+    """Facts of a push request of Loki."""
+    requests, _ = (decode_push_json if in_json else decode_push)(body, time.time_ns())
+    return [fact for value in requests.values() for fact in otlp_sent("logs", value)]
 
 
 def events(body: bytes) -> list[Fact]:

@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from forewarn.telemetry.proto.loki_push_pb2 import PushRequest
 from forewarn.telemetry.proto.prometheus_remote_write_pb2 import Label, WriteRequest
 
 NOON = 1_767_614_400 * 10**9
@@ -92,6 +93,26 @@ def activity() -> bytes:
     """Two events."""
     first = {"service": "shop/web", "action": "checkout", "user_hash": "9f", "time": "2026-01-05T10:00:00Z", "count": 3}
     return json.dumps([first, {"service": "shop/web", "action": "view", "time": 1767614400.5}]).encode()
+
+
+def log_lines() -> bytes:
+    """Two records as Fluent Bit and Fluentd send them."""
+    first = {"date": 1767614400.5, "log": "GET /", "level": "info", "service.name": "web", "n": {"a": [1, None]}}
+    return json.dumps([first, {"time": "2026-01-05T10:00:00Z", "message": "x", "host": "h"}]).encode()
+
+
+def loki_json() -> bytes:
+    """A stream of two lines."""
+    values = [[str(NOON), "one"], [str(NOON + 1), "two", {"trace_id": "ab"}]]
+    return json.dumps({"streams": [{"stream": {"job": "api", "level": "warn"}, "values": values}]}).encode()
+
+
+def loki() -> bytes:
+    """The same in protobuf."""
+    request = PushRequest()
+    stream = request.streams.add(labels='{job="api", level="warn"}')
+    stream.entries.add(line="one").timestamp.seconds = NOON // 10**9
+    return request.SerializeToString()
 
 
 def as_json(request: Message) -> bytes:
