@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 WEEK = 7 * 86_400.0
-NUMBERS = {"no": 0, "zero": 0, "a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+NUMBERS: dict[str, float] = {
+    "no": 0,
+    "zero": 0,
+    "a": 1,
+    "an": 1,
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+}
 NUMBERS |= {"seven": 7, "eight": 8, "nine": 9, "ten": 10, "half a": 0.5}
 PERIODS = {"hour": 3600.0, "day": 86_400.0, "week": WEEK, "month": 365.25 / 12 * 86_400, "quarter": 365.25 / 4 * 86_400}
 PERIODS |= {"year": 365.25 * 86_400}

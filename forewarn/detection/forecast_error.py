@@ -1,55 +1,70 @@
-"""Anomalies as what channels' own pasts did not foretell: autoregression or a local polynomial (POLY)."""
+"""Anomalies as what channels' own pasts did not foretell: autoregression or a local polynomial (POLY).
 
+Channels are not whitened: to take the usual correlation of errors away made detection worse on two of three kinds of
+data (docs/evaluation/multivariate.md).
+"""
+
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.detection.channel_forecast import SPANS, ChannelForecaster, polynomial_forecast
+from forewarn.detection.channel_forecast import CONTEXT_IN_SPANS, SPANS, ChannelForecaster, polynomial_forecast
 from forewarn.detection.detector import Floats
 from forewarn.detection.series_detector import SeriesDetector
-from forewarn.detection.whitening import precision_matrix, squared_distance_parts
 
 
 @dataclass(eq=False)
-class AutoregressionDetector(SeriesDetector):
-    """Residuals of `ChannelForecaster`, squared in the directions in which they usually occur together."""
+class _ForecastErrorDetector(SeriesDetector):
+    """A part of a score is a squared error of a channel in its usual errors, a mean over channels: 1 is usual."""
+
+    furthest: ClassVar[float] = 1000.0  # what stays far away is soon foretold and no longer counts
+
+    @abstractmethod
+    def _errors(self, Z: Floats) -> Floats:
+        """[n, F] errors of the forecasts, in usual errors."""
+
+    def _parts(self, Z: Floats) -> Floats:
+        return np.asarray(np.clip(self._errors(Z), -self.clip, self.clip) ** 2 / Z.shape[1], dtype=np.float64)
+
+
+@dataclass(eq=False)
+class AutoregressionDetector(_ForecastErrorDetector):
+    """Errors of `ChannelForecaster`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._forecaster: ChannelForecaster | None = None
-        self._precision = np.empty((0, 0))
 
     @property
     def own_context(self) -> int:
         """See `SeriesDetector.own_context`."""
-        return ChannelForecaster(np.empty(0), np.empty(0), np.empty(0)).context
+        return CONTEXT_IN_SPANS * max(SPANS)
 
     def _fit(self, Z: Floats) -> None:
         self._forecaster = ChannelForecaster.learn(Z)
-        self._precision = precision_matrix(self._residuals(Z))
 
-    def _parts(self, Z: Floats) -> Floats:
-        return squared_distance_parts(self._residuals(Z), self._precision)
-
-    def _residuals(self, Z: Floats) -> Floats:
+    def _errors(self, Z: Floats) -> Floats:
         assert self._forecaster is not None
-        return np.clip(self._forecaster.residuals(Z), -self.clip, self.clip)
+        return self._forecaster.residuals(Z)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._forecaster is not None
-        f = self._forecaster
-        return {"weights": f.weights, "offset": f.offset, "error": f.spread, "precision": self._precision}
+        return {
+            "weights": self._forecaster.weights,
+            "offset": self._forecaster.offset,
+            "error": self._forecaster.spread,
+        }
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._forecaster = ChannelForecaster(arrays["weights"], arrays["offset"], arrays["error"], SPANS)
-        self._precision = arrays["precision"]
 
 
 @dataclass(eq=False)
-class PolynomialDetector(SeriesDetector):
-    """What a polynomial through the last `window` rows misses by; nothing but the usual size of it is learned."""
+class PolynomialDetector(_ForecastErrorDetector):
+    """What a polynomial through the last `window` rows misses by; only the usual size of that is learned."""
 
     window: int = 20
     degree: int = 1
@@ -57,7 +72,6 @@ class PolynomialDetector(SeriesDetector):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._spread = np.empty(0)
-        self._precision = np.empty((0, 0))
 
     @property
     def own_context(self) -> int:
@@ -67,17 +81,12 @@ class PolynomialDetector(SeriesDetector):
     def _fit(self, Z: Floats) -> None:
         misses = Z - polynomial_forecast(Z, self.window, self.degree)
         self._spread = np.maximum(misses.std(axis=0), 1e-2)
-        self._precision = precision_matrix(self._residuals(Z))
 
-    def _parts(self, Z: Floats) -> Floats:
-        return squared_distance_parts(self._residuals(Z), self._precision)
-
-    def _residuals(self, Z: Floats) -> Floats:
-        misses = (Z - polynomial_forecast(Z, self.window, self.degree)) / self._spread
-        return np.clip(misses, -self.clip, self.clip)
+    def _errors(self, Z: Floats) -> Floats:
+        return (Z - polynomial_forecast(Z, self.window, self.degree)) / self._spread
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {"error": self._spread, "precision": self._precision}
+        return {"error": self._spread}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        self._spread, self._precision = arrays["error"], arrays["precision"]
+        self._spread = arrays["error"]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from forewarn.detection.detector import Floats
 from forewarn.detection.series_detector import SeriesDetector
-from forewarn.detection.whitening import NUGGET, squared_distance_parts
+
+NUGGET = 1e-3  # of the mean variance: channels that are copies of each other
 
 
 @dataclass(eq=False)
@@ -35,7 +36,7 @@ class PrincipalComponentsDetector(SeriesDetector):
         self._precision = np.asarray((directions * inverse) @ directions.T)
 
     def _parts(self, Z: Floats) -> Floats:
-        return squared_distance_parts(Z, self._precision)
+        return np.asarray(Z * (Z @ self._precision) / Z.shape[1], dtype=np.float64)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"precision": self._precision}

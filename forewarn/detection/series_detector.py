@@ -24,7 +24,7 @@ LEARNED_SHARE = 0.75  # of the rows, the earlier ones; the later ones tell which
 @dataclass(eq=False)
 class SeriesDetector(ABC):
     """`smoothing`: span in rows of the exponential mean of scores, so that an event is one range and not many spikes;
-    `clip`: the most that one channel counts, in its own spreads; `seed`: of what is drawn at random.
+    `clip`: the most that one channel errs by, in its usual errors; `seed`: of what is drawn at random.
 
     `learn` fits the first three quarters of the rows, takes the scores of the last quarter as what is usual, and then
     fits all rows where that is cheap (`refit`): p-values come from rows that were not fitted, and lean to the careful
@@ -36,6 +36,7 @@ class SeriesDetector(ABC):
     seed: int = 0
 
     refit: ClassVar[bool] = True
+    furthest: ClassVar[float] = 30.0  # spreads from the centre; a value further away counts as this far
 
     def __post_init__(self) -> None:
         self._scale: ChannelScale | None = None
@@ -111,11 +112,11 @@ class SeriesDetector(ABC):
         with np.load(folder / FILE, allow_pickle=False) as file:
             arrays = dict(file)
         detector = cls(**{f.name: arrays.pop(f"setting_{f.name}").item() for f in fields(cls)})
-        detector._scale = ChannelScale(arrays.pop("centre"), arrays.pop("spread"), detector.clip)
+        detector._scale = ChannelScale(arrays.pop("centre"), arrays.pop("spread"), detector.furthest)
         detector._reference = arrays.pop("reference")
         detector._restore(arrays)
         return detector
 
     def _fit_all(self, rows: Floats) -> None:
-        self._scale = ChannelScale.learn(rows, self.clip)
+        self._scale = ChannelScale.learn(rows, self.furthest)
         self._fit(carried_forward(self._scale.apply(rows)))
