@@ -117,7 +117,7 @@ def _values(table: Frame, column: tuple[str, str, str]) -> F64:
 
 
 def _columns(table: Frame) -> list[tuple[str, str, str]]:
-    return [tuple(column) for column in table.columns]
+    return [(str(column[0]), str(column[1]), str(column[2])) for column in table.columns]
 
 
 def _baselines(issue: _Issue, edges: Sequence[tuple[str, str]], nodes: Sequence[str]) -> dict[str, Ranking]:

@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forewarn.incidents.causes.findings import F64, Finding, Window, part, spread
+from forewarn.incidents.causes.findings import F64, Finding, Kind, Window, part, spread
 from forewarn.telemetry.recording import Spans
 
 _DEPTH = 8  # 2^8 spans above each other within one service
 _NOISE = 3.0  # deviations that count as noise
 _FEW = 5  # calls below which no usual time is known
+_SHIFTS: tuple[tuple[str, Kind, str], ...] = (
+    ("missing", "work", "{what} of {entity} did {share:.0%} less per request than usual"),
+    ("failure", "errors", "{what} of {entity} failed in {share:.0%} more of its requests than usual"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +77,7 @@ def work_findings(seen: Visits, window: Window) -> list[Finding]:
     """
     table = seen.own.assign(missing=-np.log(seen.own["spans"].clip(lower=1)), failure=seen.own["failed"].astype(float))
     found = []
-    for column, kind, text in (
-        ("missing", "work", "{what} of {entity} did {share:.0%} less per request than usual"),
-        ("failure", "errors", "{what} of {entity} failed in {share:.0%} more of its requests than usual"),
-    ):
+    for column, kind, text in _SHIFTS:
         for row in _rows(_shift(table, column, window)):
             share = 1.0 - float(np.exp(-row.excess)) if kind == "work" else row.excess
             words = text.format(what=row.what, entity=row.entity, share=share)
@@ -121,7 +122,7 @@ def _rows(table: pd.DataFrame) -> Iterable[Any]:
 
 
 def _own_text(entity: str, rows: pd.DataFrame) -> str:
-    worst = rows.loc[rows["excess"].idxmax()]
+    worst = rows.sort_values("excess").iloc[-1]
     return f"{worst['what']} spent {worst['excess'] / worst['calls']:.3g} s more in {entity} itself, calls not counted"
 
 
@@ -129,8 +130,11 @@ def _excess(table: pd.DataFrame, keys: list[str], window: Window) -> pd.DataFram
     """Per key: calls, excess (seconds in all beyond the usual and its noise), usual (seconds in all), slow (how
     many), deviation."""
     times = table["start"].to_numpy()
-    usual = table[window.before(times)].groupby(keys)["seconds"]
-    usual = usual.agg(level="median", spread=lambda s: spread(s.to_numpy(), 1e-3), n="size")
+    usual = (
+        table[window.before(times)]
+        .groupby(keys)["seconds"]
+        .agg(level="median", spread=lambda s: spread(s.to_numpy(), 1e-3), n="size")
+    )
     now = table[window.during(times)].merge(usual[usual["n"] >= _FEW].reset_index(), on=keys)
     above = now["seconds"] - now["level"]
     now["slow"] = above > _NOISE * now["spread"]
