@@ -11,14 +11,21 @@ HOUR_OF_ROWS = 60  # rows whose line `predict_linear` continues
 TREES = 100
 
 
-def baseline_scores(train: Floats, test: Floats, seed: int) -> dict[str, Floats]:
-    """[n] scores of `test` [n, F] by name; `train` [m, F]. A missing value counts as the channel's mean."""
+def baseline_scores(train: Floats, test: Floats, seed: int, smoothing: int) -> dict[str, Floats]:
+    """[n] scores of `test` [n, F] by name; `train` [m, F]. A missing value counts as the channel's mean.
+
+    smoothing: span of the causal mean of `pca_smoothed`, which tells what smoothing alone is worth.
+    """
+    from forewarn.detection.channel_forecast import exponential_mean
+
     centre, spread = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
     spread = np.where(spread > 1e-9, spread, 1.0)
     centre = np.nan_to_num(centre)
     usual, rows = (np.nan_to_num((part - centre) / spread) for part in (train, test))
+    offline = pca(rows, rows)
     return {
-        "pca_offline": pca(rows, rows),
+        "pca_offline": offline,
+        "pca_smoothed": exponential_mean(offline, smoothing),
         "pca": pca(usual, rows),
         "isolation_forest_offline": isolation_forest(rows, rows, seed),
         "isolation_forest": isolation_forest(usual, rows, seed),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.detection.detector import AnomalyDetector
+from forewarn.detection.series_detector import SeriesDetector
 from forewarn.evaluation.datasets.report import DatasetError, DatasetReport, Options
 
 Floats = NDArray[np.float64]
@@ -62,14 +63,15 @@ def anomaly_reports(machines: Sequence[Machine], options: Options, goal: float |
     notes = (
         "Forewarn learns on the training part and scores each row from it and earlier rows alone (causal).",
         "pca_offline and isolation_forest_offline see the whole test part before they score it, as in TSB-AD; the "
-        "other baselines learn on the training part. Baselines have their usual settings and are not smoothed.",
+        "other baselines learn on the training part. Baselines have their usual settings; pca_smoothed is pca_offline "
+        "smoothed as our scores are.",
         "Window: period of the first metric of the test part (TSB-AD's rule). Mean over machines.",
         *left_out,
     )
     return [_report("VUS-PR", rows, goal, notes), *_cause_reports(hits)]
 
 
-def default_detector(seed: int) -> Any:
+def default_detector(seed: int) -> SeriesDetector:
     """The detector that is on (see docs/adr/0005-detectors-by-benchmark.md)."""
     from forewarn.detection.forecast_error import AutoregressionDetector
 
@@ -82,13 +84,13 @@ def score_after(detector: AnomalyDetector, train: Floats, test: Floats) -> Float
     return detector.score(np.concatenate([before, test]))[len(before) :]
 
 
-def _scored(machine: Machine, detector: AnomalyDetector, options: Options) -> dict[str, Any]:
+def _scored(machine: Machine, detector: SeriesDetector, options: Options) -> dict[str, Any]:
     from forewarn.evaluation.datasets.anomaly_baselines import baseline_scores
     from forewarn.evaluation.datasets.vus_pr import period_of, vus_pr
 
     window = period_of(machine.test[:, 0])
     own = score_after(detector, machine.train, machine.test)
-    beside = baseline_scores(machine.train, machine.test, options.seed)
+    beside = baseline_scores(machine.train, machine.test, options.seed, detector.smoothing)
     return {
         "part": machine.name,
         "value": vus_pr(machine.label, own, window),
@@ -99,7 +101,7 @@ def _scored(machine: Machine, detector: AnomalyDetector, options: Options) -> di
     }
 
 
-def _explained(machine: Machine, detector: Any) -> list[dict[str, Any]]:
+def _explained(machine: Machine, detector: SeriesDetector) -> list[dict[str, Any]]:
     """One row an event: whether one of the metrics that weigh most in it is one that the label names."""
     if not machine.causes:
         return []

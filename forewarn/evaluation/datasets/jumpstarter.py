@@ -1,0 +1,19 @@
+"""JumpStarter's services: anomalies over their metrics by VUS-PR."""
+
+from pathlib import Path
+
+from forewarn.evaluation.datasets.multivariate import anomaly_reports, read_split
+from forewarn.evaluation.datasets.report import DatasetError, DatasetReport, Options
+
+
+def evaluate(name: str, data: Path, options: Options) -> list[DatasetReport]:
+    """VUS-PR over the services in `data` (folders of NAME.parquet)."""
+    return anomalies(data, options)
+
+
+def anomalies(data: Path, options: Options) -> list[DatasetReport]:
+    """Anomaly part: see `multivariate.anomaly_reports`."""
+    services = list(read_split(data))
+    if not services:
+        raise DatasetError(f"{data} holds no NAME.parquet: the folders Dataset2 and Dataset3 are expected")
+    return anomaly_reports(services, options, None)
