@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 SPANS = (1, 5, 20, 100)  # rows; each about five times the one before, so that any decay in between is a mixture
 CONTEXT_IN_SPANS = 5  # exp(-2 * 5): what lies further back weighs less than 1e-4
-LEAST_SPREAD = 1e-2  # of the channel's own: what is forecast perfectly may still err by rounding
+LEAST_SPREAD = 0.1  # of the channel's own: errors smaller than what anyone would call unusual are all the same
 
 
 def exponential_mean(X: NDArray[np.floating[Any]], span: float) -> Floats:

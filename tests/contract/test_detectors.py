@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from forewarn.detection.detector import AnomalyDetector, ExplainingDetector
+from forewarn.detection.ensemble import DetectorEnsemble
 from forewarn.detection.forecast_error import AutoregressionDetector, PolynomialDetector
 from forewarn.detection.isolation_forest import IsolationForestDetector
 from forewarn.detection.networks import LstmAutoencoderDetector, TcnDetector
@@ -18,6 +19,7 @@ DETECTORS: list[Callable[[], AnomalyDetector]] = [
     PrincipalComponentsDetector,
     AutoregressionDetector,
     PolynomialDetector,
+    partial(DetectorEnsemble, ("autoregression", "principal_components")),
     partial(LstmAutoencoderDetector, steps=120, hidden=12, window=8),
     partial(TcnDetector, steps=120, hidden=12, window=8),
 ]
