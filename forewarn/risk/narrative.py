@@ -81,6 +81,23 @@ def raise_limit(features: NDArray[np.float64]) -> NDArray[np.float64]:
     changed[:, columns] /= RAISED
     changed[:, INDEX["distance"]] = 1 - changed[:, INDEX["ratio"]]
     changed[:, INDEX["failed_share_24h"]] = 0
+    _follow_slopes(changed)
+    return changed
+
+
+def slow_down(features: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Features [n, F] as they would be if `share` of the rise were taken away: slopes, and what follows from them."""
+    changed = features.copy()
+    moving = ("slope_", "acceleration_", "change_", "ewma_gap", "residual_slope_", "season_rise_", "robust_slope_",
+              "ramp_slope", "ramp_rise")  # fmt: skip
+    columns = [i for name, i in INDEX.items() if name.startswith(moving)]
+    changed[:, columns] *= 1.0 - share
+    _follow_slopes(changed)
+    return changed
+
+
+def _follow_slopes(changed: NDArray[np.float64]) -> None:
+    """Times to the limit from the distance and the slopes that stand in the rows, in place."""
     for window, slope in _SLOPES.items():
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = 60 * np.maximum(changed[:, INDEX["distance"]], 0) / changed[:, INDEX[slope]]
@@ -88,7 +105,6 @@ def raise_limit(features: NDArray[np.float64]) -> NDArray[np.float64]:
             changed[:, INDEX[slope]] > 1e-7, np.minimum(np.log1p(np.maximum(steps, 0)), _CEILING), _CEILING
         )
         changed[:, INDEX[f"log_steps_{window}"]] = log_steps
-    return changed
 
 
 def forecast_of(

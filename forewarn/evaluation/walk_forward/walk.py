@@ -28,7 +28,7 @@ def usual_step(metrics: SampleBatch) -> float:
 def walk(recording: Recording, scorer: Scorer, step: float) -> list[Page]:
     """Pages of the engine. step: seconds of a cell; limits become known with the first sample of their signal."""
     engine = RiskEngine("", step, 0.0, 5 if step < _FINE_STEP else 1)
-    engine.neighbours = _neighbours(recording.topology)
+    engine.calls = _calls(recording.topology)
     metrics = with_limits(recording)
     cells = metrics.times // int(step * SECOND)
     edges = np.flatnonzero(np.diff(cells)) + 1
@@ -76,11 +76,10 @@ def _causes(risk: Risk) -> list[tuple[str, str]]:
     return list(dict.fromkeys([*named, (risk.entity, risk.signal.partition("{")[0])]))
 
 
-def _neighbours(topology: tuple[tuple[str, str], ...]) -> dict[str, set[str]]:
+def _calls(topology: tuple[tuple[str, str], ...]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for client, server in topology:
         found.setdefault(client, set()).add(server)
-        found.setdefault(server, set()).add(client)
     return found
 
 

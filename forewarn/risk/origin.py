@@ -1,0 +1,123 @@
+"""Where a rise comes from along the service graph: who fills a shared resource, which dependency fails first."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.risk.catalogue import failure_mode
+from forewarn.risk.quantities import format_value
+from forewarn.risk.records import Driver
+from forewarn.telemetry.samples import Series
+
+F32 = NDArray[np.float32]
+
+Calls = Mapping[str, set[str]]  # client -> the servers that it calls
+
+MAX_HOPS = 4
+_FAILS = re.compile(r"(errors?|failures?|failed|timeouts?|rejected)(_total|\.rate|\.count)?$")
+_OWN_FAILS = re.compile(r"server|process\.")  # what an entity answers wrongly, not what it was answered
+_SYMPTOMS = ("error_rate_climb", "latency_breach")
+_SHARE = 0.5  # of the rise from which on a user is its cause
+_MOVES = 0.5  # correlation below which a user only happens to rise, too
+_MORE = 2.0  # errors that grew by this factor have risen
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearby:
+    """Series of the entities around one, and their last cells before now: float32 [S, T]."""
+
+    series: Sequence[Series]
+    cells: F32
+
+
+def reached(start: str, calls: Calls, hops: int = MAX_HOPS) -> dict[str, int]:
+    """Every entity that `start` depends on, with the length of the shortest chain of calls to it."""
+    distance, frontier = {start: 0}, [start]
+    for hop in range(1, hops + 1):
+        frontier = [s for node in frontier for s in sorted(calls.get(node, ())) if s not in distance]
+        distance.update(dict.fromkeys(frontier, hop))
+    del distance[start]
+    return distance
+
+
+def callers(server: str, calls: Calls) -> list[str]:
+    """The entities that call `server` themselves."""
+    return sorted(client for client, servers in calls.items() if server in servers)
+
+
+def origins(
+    series: Series, cells: F32, nearby: Nearby, calls: Calls, risk_without: Callable[[float], float]
+) -> list[Driver]:
+    """Causes elsewhere in the service graph, most likely first; none where the rise is the entity's own.
+
+    series, cells: the limited series and its last cells, float32 [T]. risk_without(share): the share of the risk that
+    is gone when `share` of the rise is taken away (the deletion test).
+    """
+    if failure_mode(series.signal).mode in _SYMPTOMS:
+        return _failing_dependency(series, nearby, calls)
+    return _filling_users(series, cells, nearby, calls, risk_without)
+
+
+def _filling_users(
+    series: Series, cells: F32, nearby: Nearby, calls: Calls, risk_without: Callable[[float], float]
+) -> list[Driver]:
+    """Callers of a shared resource whose own use of it grew by at least half of what the resource's did."""
+    users, rise = set(callers(series.entity, calls)), _rise(cells)
+    if not users or not rise > 0:
+        return []
+    mode = failure_mode(series.signal).mode
+    found: dict[str, tuple[float, Driver]] = {}
+    for one, own in zip(nearby.series, nearby.cells, strict=True):
+        if one.entity not in users or failure_mode(one.signal).mode != mode or mode == "capacity":
+            continue
+        share = _rise(own) / rise
+        if not share >= _SHARE or not _correlation(own, cells) >= _MOVES:
+            continue
+        gone = risk_without(min(share, 1.0))
+        text = (
+            f"{one.entity}, whose {one.name} grew by {format_value(_rise(own), one.unit, one.signal)} of the "
+            f"{format_value(rise, series.unit, series.signal)} by which it rose"
+        )
+        rank = abs(np.log(share)) + (0.0 if one.signal.endswith(("usage", "used")) else 0.3)
+        if one.entity not in found or rank < found[one.entity][0]:
+            found[one.entity] = rank, Driver(one.entity, one.name, text, gone, hypothesis=gone < 0.05)
+    return [driver for _, driver in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+def _failing_dependency(series: Series, nearby: Nearby, calls: Calls) -> list[Driver]:
+    """The deepest dependency whose own errors rose: what it answers wrongly, those above it pass on."""
+    depth, best = reached(series.entity, calls), None
+    for one, own in zip(nearby.series, nearby.cells, strict=True):
+        if one.entity not in depth or not _FAILS.search(one.signal):
+            continue
+        before, after = _ends(own)
+        if not after > max(_MORE * before, 1e-9):
+            continue
+        rank = (depth[one.entity], bool(_OWN_FAILS.search(one.signal)), after)
+        if best is None or rank > best[0]:
+            grew = f"from {format_value(before, '')} to {format_value(after, '')} a second"
+            text = f"errors of {one.entity}, on which it depends: {one.name} rose {grew}"
+            best = rank, Driver(one.entity, one.name, text, 0.0, hypothesis=True)
+    return [best[1]] if best else []
+
+
+def _rise(cells: F32) -> float:
+    before, after = _ends(cells)
+    return after - before
+
+
+def _ends(cells: F32) -> tuple[float, float]:
+    """Means of the first and the last sixth of what is there."""
+    there = cells[np.isfinite(cells)].astype(np.float64)
+    count = max(len(there) // 6, 1)
+    return (float(there[:count].mean()), float(there[-count:].mean())) if len(there) >= 6 else (np.nan, np.nan)
+
+
+def _correlation(one: F32, other: F32) -> float:
+    there = np.isfinite(one) & np.isfinite(other)
+    if there.sum() < 6 or np.ptp(one[there]) == 0 or np.ptp(other[there]) == 0:
+        return 0.0
+    return float(np.corrcoef(one[there].astype(np.float64), other[there].astype(np.float64))[0, 1])
