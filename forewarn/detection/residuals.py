@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-DAY = 86_400.0
-SEASONS = 14  # days whose median is the profile of a day
+DAY, WEEK = 86_400.0, 604_800.0
+DAYS, WEEKS = 14, 4  # seasons whose median is the profile of one
 FEWEST_SEASONS = 2
 SHORTEST_SEASON = 8  # samples in a day, fewer make no profile
 FAST, SLOW = 10, 60  # samples whose median is the level
@@ -20,20 +20,22 @@ Floats = NDArray[np.float64]
 
 
 def residuals(times: Floats, values: Floats) -> dict[str, Floats]:
-    """Distances [n] by name, NaN where history is too short: jump, fast, slow, daily, daily_fast.
+    """Distances [n] by name, NaN where history is too short: jump, fast, slow, daily, daily_fast, weekly.
 
-    jump: second difference; fast and slow: from the median of the last 10 and 60 samples; daily: from the median of
-    the same time on the 14 days before; daily_fast: of that from its median over the last 10 samples.
+    jump: second difference; fast and slow: from the median of the last 10 and 60 samples; daily and weekly: from the
+    median of the same time on the 14 days and 4 weeks before; daily_fast: of daily from its median over 10 samples.
+    Without three days or weeks the seasonal ones are left out.
     """
     found = {
         "jump": values - 2.0 * _before(values) + _before(values, 2),
         "fast": values - _before(_median(values, FAST)),
         "slow": values - _before(_median(values, SLOW)),
     }
-    profile = daily_profile(times, values)
-    if profile is not None:
+    if (profile := seasonal_profile(times, values, DAY, DAYS)) is not None:
         daily = values - profile
         found["daily"], found["daily_fast"] = daily, daily - _before(_median(daily, FAST))
+    if (profile := seasonal_profile(times, values, WEEK, WEEKS)) is not None:
+        found["weekly"] = values - profile
     return {name: np.abs(distance) for name, distance in found.items()}
 
 
@@ -44,28 +46,35 @@ def sampling_step(times: Floats) -> float:
     return float(np.median(steps)) if len(steps) else DAY
 
 
-def daily_profile(times: Floats, values: Floats) -> Floats | None:
-    """[n] median of the same time of day (and a few samples around it) on up to 14 days before; NaN before the third.
+def seasonal_profile(times: Floats, values: Floats, season: float, seasons: int) -> Floats | None:
+    """[n] median of the same time, and a few samples around it, in up to `seasons` seasons before this one.
 
-    None where a day holds too few samples, or there are less than three days.
+    season: seconds; NaN before the third season. None where a day holds too few samples, or there are less than three seasons.
     """
     if len(times) == 0:
         return None
     per_day = round(DAY / sampling_step(times))
-    place = np.round((times - times[0]) / (DAY / max(per_day, 1))).astype(np.int64)
-    days = int(place.max()) // max(per_day, 1) + 1
-    if per_day < SHORTEST_SEASON or days <= FEWEST_SEASONS or place.min() < 0:
+    length = round(per_day * season / DAY)
+    place = np.round((times - times[0]) / (season / max(length, 1))).astype(np.int64)
+    count = int(place.max()) // max(length, 1) + 1
+    if per_day < SHORTEST_SEASON or count <= FEWEST_SEASONS or place.min() < 0:
         return None
-    grid = np.full(days * per_day, np.nan)
+    grid = np.full(count * length, np.nan)
     grid[place] = values
     reach = int(np.clip(per_day // 100, 1, 5))
-    smooth = pd.Series(grid).rolling(2 * reach + 1, center=True, min_periods=1).median().to_numpy()
-    table, profile = smooth.reshape(days, per_day), np.full((days, per_day), np.nan)
+    around = pd.Series(grid).rolling(2 * reach + 1, center=True, min_periods=1).median().to_numpy()
+    table, profile = around.reshape(count, length), np.full((count, length), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a time of day without any sample stays NaN
-        for day in range(FEWEST_SEASONS, days):
-            profile[day] = np.nanmedian(table[max(0, day - SEASONS) : day], axis=0)
+        for k in range(FEWEST_SEASONS, count):
+            profile[k] = np.nanmedian(table[max(0, k - seasons) : k], axis=0)
     return np.asarray(profile.ravel()[place], dtype=np.float64)
+
+
+def unrest(values: Floats, unit: float, window: int = 30) -> Floats:
+    """[n] log of the standard deviation of the last `window` samples over `unit`, finite where nothing moves."""
+    spread = pd.Series(values).rolling(window, min_periods=window // 2).std().to_numpy()
+    return np.asarray(np.log(spread / unit + 0.05), dtype=np.float64)
 
 
 def smoothed(distance: Floats, half_life: float) -> Floats:

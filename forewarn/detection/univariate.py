@@ -16,6 +16,8 @@ from forewarn.detection.surprise import novelty, surprise
 
 Floats = NDArray[np.float64]
 
+VIEWS = ("jump", "fast", "slow", "daily", "daily_fast")
+
 
 @dataclass(frozen=True, slots=True)
 class UnivariateDetector:
@@ -38,10 +40,11 @@ class UnivariateDetector:
         return held(combined, self.fading)
 
     def views(self, times: Floats, values: Floats, learned: int) -> dict[str, Floats]:
-        """Surprise [n] of each view by name: `usual` and those of `residuals`."""
+        """Surprise [n] of each view by name: `usual` and those of `VIEWS` that history allows."""
         views = {
             name: surprise(smoothed(distance, self.half_life), learned)
             for name, distance in residuals(times, values).items()
+            if name in VIEWS
         }
         return {"usual": novelty(smoothed(values, self.half_life), learned), **views}
 
