@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from forewarn.detection.channel_forecast import CONTEXT_IN_SPANS, SPANS, ChannelForecaster, polynomial_forecast
 from forewarn.detection.detector import Floats
+from forewarn.detection.scaling import ChannelScale
 from forewarn.detection.series_detector import SeriesDetector
 
 
@@ -42,6 +43,12 @@ class AutoregressionDetector(_ForecastErrorDetector):
     def own_context(self) -> int:
         """See `SeriesDetector.own_context`."""
         return CONTEXT_IN_SPANS * max(SPANS)
+
+    def learned(self) -> tuple[ChannelScale, ChannelForecaster]:
+        """What `learn` found. Raises RuntimeError before it."""
+        if self._scale is None or self._forecaster is None:
+            raise RuntimeError("the detector has learned nothing yet: call learn first")
+        return self._scale, self._forecaster
 
     def _fit(self, Z: Floats) -> None:
         self._forecaster = ChannelForecaster.learn(Z)
