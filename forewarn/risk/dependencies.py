@@ -1,24 +1,30 @@
 """An objective of a caller holds for what it depends on: error ratios are watched where errors begin.
 
-A client that may see 10 % of errors is warned when a service below it nears 10 %: retries and fallbacks hide that
-from the client until they no longer can.
+Retries and fallbacks hide the errors of a dependency from users until they no longer can: where each request is tried
+k times and a share p of the tries fails, users see p^k. k is estimated from what users saw while the dependency
+failed, and the dependency's limit is the p at which users see as much as their objective allows.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.features.definitions import FINE_CELLS
 from forewarn.features.windows import WindowStore
 from forewarn.risk.origin import Calls, reached
 from forewarn.telemetry.samples import Kind, SampleBatch, Series
 
+F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 LEAST_SECONDS = 30.0  # a ratio is of so many seconds at least
-_MOST_NEW_CELLS = 300
+LEAST_REQUESTS = 20.0  # and of so many requests: of fewer, one error says nothing
+MOST_TRIES = 4
+_BACKGROUND = 0.3  # errors that come from elsewhere
+_UNDECIDED = 1.0  # log-likelihood by which more tries must be the better explanation
 _RATIO = re.compile(r"error_ratio(\.(?!limit|max)\w+)?$")
 _COUNTER = re.compile(r"^(?P<what>.*server.*requests?)[._](?P<kind>errors|count)(_total)?$")
 
@@ -32,6 +38,15 @@ class _Ratio:
     series: Series
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Objective:
+    """The error ratio that a caller allows, and where the ratio that it sees is kept."""
+
+    limit: float
+    windows: WindowStore
+    row: int
+
+
 @dataclass(slots=True, eq=False)
 class Dependencies:
     """Makes the error ratio of each service that counts errors and requests, for one engine's windows."""
@@ -42,33 +57,40 @@ class Dependencies:
     _known: int = -1  # series when the pairs were found
     _ratios: list[_Ratio] = field(default_factory=list)
 
-    def extend(self, end: int, objectives: Mapping[str, float]) -> None:
+    def extend(self, end: int, objectives: Mapping[str, Objective]) -> None:
         """Put the ratios of the cells before `end`, and their limits, into the windows.
 
-        objectives: the error ratio that the callers of an entity allow; entities without one are left alone.
+        objectives: by entity, see `objectives_of`; entities without one are left alone.
         """
         if self._known != len(self.windows.series):
             self._ratios = _pairs(self.windows.series, self.made)
             self.made = {r.series for r in self._ratios}
             self._known = len(self.windows.series)
         wanted = [r for r in self._ratios if r.series.entity in objectives]
-        new = int(np.clip(end - self._until, 1, _MOST_NEW_CELLS))
+        new = int(np.clip(end - self._until, 1, FINE_CELLS))
         self._until = end
-        if not wanted:
-            return
-        step_ns = self.windows.step_ns
-        width = max(round(LEAST_SECONDS * 1e9 / step_ns), 1)
-        cells = [
-            self.windows.history(np.array(rows, np.int64), end, new + width - 1).astype(np.float64)
-            for rows in ([r.errors for r in wanted], [r.requests for r in wanted])
-        ]
-        errors, requests = (np.nancumsum(c, axis=1) for c in cells)
-        errors, requests = _trailing(errors, width), _trailing(requests, width)
+        if wanted:
+            ratio, requests = self._cells(wanted, end)
+            limits = [
+                pass_through_limit(objectives[r.series.entity], p, n, end, self._width)
+                for r, p, n in zip(wanted, ratio, requests, strict=True)
+            ]
+            times = np.arange(end - new, end) * self.windows.step_ns
+            self._put(wanted, ratio[:, -new:], times, limits)
+
+    @property
+    def _width(self) -> int:
+        return max(round(LEAST_SECONDS * 1e9 / self.windows.step_ns), 1)
+
+    def _cells(self, wanted: list[_Ratio], end: int) -> tuple[F64, F64]:
+        """Error ratio and requests of the trailing LEAST_SECONDS at each of the last cells: float64 [R, FINE_CELLS]."""
+        sums = []
+        for rows in ([r.errors for r in wanted], [r.requests for r in wanted]):
+            cells = self.windows.history(np.array(rows, np.int64), end, FINE_CELLS + self._width - 1)
+            sums.append(_trailing(np.nancumsum(cells.astype(np.float64), axis=1), self._width))
+        requests = sums[1] * self.windows.step_ns / 1e9
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(requests > 0, errors / requests, np.nan)
-        times = np.arange(end - new, end) * step_ns
-        limits = [objectives[r.series.entity] for r in wanted]
-        self._put(wanted, ratio, times, limits)
+            return np.where(requests >= LEAST_REQUESTS, np.minimum(sums[0] / sums[1], 1.0), np.nan), requests
 
     def _put(self, wanted: list[_Ratio], ratio: NDArray[np.float64], times: I64, limits: list[float]) -> None:
         series = [r.series for r in wanted]
@@ -81,21 +103,42 @@ class Dependencies:
         self.windows.put(SampleBatch(told, np.arange(len(told), dtype=np.int32), at, np.array(limits)))
 
 
-def objectives_of(series: Sequence[Series], limits: Sequence[float], calls: Calls) -> dict[str, float]:
+def pass_through_limit(objective: Objective, ratio: F64, requests: F64, end: int, width: int) -> float:
+    """The error ratio of a dependency at which its callers reach their objective: limit^(1/k).
+
+    ratio, requests: float64 [T], of the dependency; every width-th cell is independent of the others. k of 1 to
+    MOST_TRIES is the most likely for the errors that callers saw (Poisson); without evidence it is 1.
+    """
+    seen = objective.windows.history(np.array([objective.row], np.int64), end, len(ratio))[0].astype(np.float64)
+    there = np.isfinite(seen) & np.isfinite(ratio)
+    there[: len(ratio) - len(ratio) // width * width] = False
+    cells = np.flatnonzero(there)[::width]
+    p, n = ratio[cells], requests[cells]
+    observed = float((seen[cells] * n).sum())
+    expected = np.array([(p**k * n).sum() for k in range(1, MOST_TRIES + 1)]) + _BACKGROUND
+    likelihood = observed * np.log(expected) - expected
+    tries = int(np.argmax(likelihood - likelihood.max() > -_UNDECIDED)) + 1
+    return float(objective.limit ** (1.0 / tries))
+
+
+def objectives_of(
+    stores: Iterable[tuple[WindowStore, Sequence[int], Sequence[float]]], calls: Calls, made: set[Series]
+) -> dict[str, Objective]:
     """The smallest error ratio that the callers of each entity allow, directly or through others.
 
-    series, limits: the limited series and their limits. An entity that has an objective of its own keeps to that.
+    stores: windows, rows of their limited series and the limits. An entity with an objective of its own keeps to it.
     """
-    told = {
-        s.entity: float(limit)
-        for s, limit in zip(series, limits, strict=True)
-        if _RATIO.search(s.signal) and 0 < limit < 1
-    }
-    found: dict[str, float] = {}
-    for caller, limit in told.items():
+    told: dict[str, Objective] = {}
+    for windows, rows, limits in stores:
+        for row, limit in zip(rows, limits, strict=True):
+            series = windows.series[row]
+            if _RATIO.search(series.signal) and 0 < limit < 1 and series not in made:
+                told[series.entity] = Objective(float(limit), windows, row)
+    found: dict[str, Objective] = {}
+    for caller, objective in sorted(told.items()):
         for entity in reached(caller, calls):
-            if entity not in told:
-                found[entity] = min(found.get(entity, 1.0), limit)
+            if entity not in told and objective.limit < (found[entity].limit if entity in found else 1.0):
+                found[entity] = objective
     return found
 
 

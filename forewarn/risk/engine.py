@@ -13,7 +13,7 @@ from forewarn.features.series_budget import SeriesBudget
 from forewarn.features.windows import Snapshot, WindowStore
 from forewarn.risk import narrative
 from forewarn.risk.catalogue import failure_mode
-from forewarn.risk.dependencies import Dependencies, objectives_of
+from forewarn.risk.dependencies import Dependencies, Objective, objectives_of
 from forewarn.risk.drivers import Subject, companions, own_drivers
 from forewarn.risk.episodes import WITHDRAW, Episode, counted, step
 from forewarn.risk.origin import Nearby, callers, origins, reached
@@ -62,7 +62,7 @@ class RiskEngine:
         self.namespace = namespace
         self.windows = WindowStore(step_seconds, budget)
         self._dependencies = Dependencies(self.windows)
-        self._limited: tuple[list[Series], F64] = [], np.empty(0)  # of the last assessment
+        self._limited: tuple[list[int], list[float]] = [], []  # rows and limits of the last assessment
         self.step_seconds = step_seconds
         self.scored_cell = -1
         self.bulk = False  # the newest batch was history
@@ -135,7 +135,7 @@ class RiskEngine:
         """Score everything at the start of cell `end`; what is to be told, and the scores for whoever keeps them."""
         self._dependencies.extend(end, self._objectives())
         seen = self.windows.snapshot(end)
-        self._limited = [self.windows.series[int(r)] for r in seen.rows], seen.limits
+        self._limited = seen.rows.tolist(), seen.limits.tolist()
         scores = score(scorer, seen.features)
         self._make_room()
         if self._restored:
@@ -177,17 +177,12 @@ class RiskEngine:
                 self._episodes[series] = replace(told, above=state.above, below=state.below)
                 self._active[row] = True
 
-    def _objectives(self) -> dict[str, float]:
+    def _objectives(self) -> dict[str, Objective]:
         """What callers allow each entity, see `objectives_of`; none while nobody calls anybody."""
         if not self.calls:
             return {}
-        limited = [
-            (series, float(limit))
-            for peer in self.peers
-            for series, limit in zip(*peer._limited, strict=True)
-            if series not in peer._dependencies.made
-        ]
-        return objectives_of([series for series, _ in limited], [limit for _, limit in limited], self.calls)
+        made = set().union(*(peer._dependencies.made for peer in self.peers))
+        return objectives_of(((peer.windows, *peer._limited) for peer in self.peers), self.calls, made)
 
     def _time(self, cell: int) -> datetime:
         return datetime.fromtimestamp(cell * self.step_seconds, UTC)

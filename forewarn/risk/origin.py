@@ -88,8 +88,8 @@ def _filling_users(
 
 
 def _failing_dependency(series: Series, nearby: Nearby, calls: Calls) -> list[Driver]:
-    """The deepest dependency whose own errors rose: what it answers wrongly, those above it pass on."""
-    depth, best = reached(series.entity, calls), None
+    """The deepest service whose own errors rose: what it answers wrongly, those above it pass on."""
+    depth, best = {series.entity: 0, **reached(series.entity, calls)}, None
     for one, own in zip(nearby.series, nearby.cells, strict=True):
         if one.entity not in depth or not _FAILS.search(one.signal):
             continue
@@ -99,7 +99,8 @@ def _failing_dependency(series: Series, nearby: Nearby, calls: Calls) -> list[Dr
         rank = (depth[one.entity], bool(_OWN_FAILS.search(one.signal)), after)
         if best is None or rank > best[0]:
             grew = f"from {format_value(before, '')} to {format_value(after, '')} a second"
-            text = f"errors of {one.entity}, on which it depends: {one.name} rose {grew}"
+            whose = "its own" if one.entity == series.entity else f"those of {one.entity}, on which it depends"
+            text = f"errors, {whose}: {one.name} rose {grew}"
             best = rank, Driver(one.entity, one.name, text, 0.0, hypothesis=True)
     return [best[1]] if best else []
 
