@@ -49,7 +49,7 @@ def sampling_step(times: Floats) -> float:
 def seasonal_profile(times: Floats, values: Floats, season: float, seasons: int) -> Floats | None:
     """[n] median of the same time, and a few samples around it, in up to `seasons` seasons before this one.
 
-    season: seconds; NaN before the third season. None where a day holds too few samples, or there are less than three seasons.
+    season: seconds. NaN before the third season; None where there are less than three or a day holds too few samples.
     """
     if len(times) == 0:
         return None
