@@ -68,7 +68,10 @@ class LogSequenceDetector:
         cut = int(_LEARNED * len(numbers))
         self._order = NextTemplate(len(self._templates), self.seed)
         self._order.learn(numbers[:cut], self.epochs)
-        self._order_threshold = tail_threshold(self._order.score(numbers[cut:]), self.false_alarms / 2)
+        self._order_threshold = max(
+            tail_threshold(self._order.score(numbers[cut:]), self.false_alarms / 2),
+            self._surest(numbers),
+        )
 
     def judge(self, sequences: Sequence[Sequence[str]]) -> Verdict:
         """How unusual sequences are. Raises RuntimeError before `learn`."""
@@ -105,6 +108,15 @@ class LogSequenceDetector:
         detector._order = NextTemplate.load(folder)
         detector._order_threshold = state.order_threshold
         return detector
+
+    def _surest(self, numbers: Sequence[Sequence[int]]) -> float:
+        """Surprise that few usual sequences reach even if each step has its chance.
+
+        Of V symbols, those of probability e^-s at most have V e^-s together, so a sequence of T steps meets one with
+        T V e^-s at most. The held-out tail alone is too short to trust.
+        """
+        steps = float(np.mean([len(s) + 1 for s in numbers]))
+        return float(np.log(steps * (len(self._templates or {}) + 2) / (self.false_alarms / 2)))
 
     def _numbers(self, sequences: Sequence[Sequence[str]]) -> list[list[int]]:
         templates = self._templates or {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from forewarn.incidents.causes import logs as log_lines
 from forewarn.incidents.causes import metrics, spans
 from forewarn.incidents.causes.findings import Finding, Window
+from forewarn.incidents.causes.hearsay import believe_the_called
 from forewarn.incidents.causes.ranking import Suspect, rank
 from forewarn.telemetry.samples import SampleBatch
 
@@ -36,10 +37,10 @@ def findings_of(observed: Observed, window: Window) -> list[Finding]:
         found += spans.time_findings(observed.visits, window)
         found += spans.work_findings(observed.visits, window)
     if observed.lines is not None:
-        found += log_lines.findings(observed.lines, observed.edges, window)
+        found += log_lines.findings(observed.lines, window)
     by_spans = any(finding.kind == "time" for finding in found)
     seen = metrics.changes(observed.samples, window)
     found += metrics.findings(seen, observed.edges, with_time=not by_spans)
     if not by_spans:
         found += metrics.work_findings(observed.samples, observed.edges, window)
-    return found
+    return believe_the_called(found, observed.edges)

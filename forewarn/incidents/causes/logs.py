@@ -38,30 +38,18 @@ def lines(logs: Logs) -> Lines:
     return Lines(table)
 
 
-def findings(seen: Lines, edges: Iterable[tuple[str, str]], window: Window) -> list[Finding]:
-    """Kinds of lines that come more often than usual, as shares of the entity's lines.
-
-    An entity that calls another which surges more is heard half: errors travel to those who call.
-    """
+def findings(seen: Lines, window: Window) -> list[Finding]:
+    """Kinds of lines that come more often than usual, by entity, errors before others."""
     table = seen.table
     before, during = (table[mask(table["start"].to_numpy())] for mask in (window.before, window.during))
     if before.empty or during.empty:
         return []
     surges = _surges(before, during)
-    if surges.empty:
-        return []
-    amounts = surges.groupby("entity")["amount"].sum()
-    servers: dict[str, list[str]] = {}
-    for client, server in edges:
-        servers.setdefault(client, []).append(server)
-    worst = surges.sort_values("amount", ascending=False).drop_duplicates("entity")
+    rows: Iterable[Any] = surges.itertuples()
     found = []
-    rows: Iterable[Any] = worst.itertuples()
     for row in rows:
-        behind = max((amounts.get(server, 0.0) for server in servers.get(row.entity, ())), default=0.0)
-        heard = 0.5 if behind > amounts[row.entity] else 1.0
         text = f"{row.entity} logged {row.now} times '{row.kind[:80]}', {row.expected:.1f} were usual"
-        found.append(Finding(row.entity, "log", float(amounts[row.entity]) * heard, row.deviation, row.weight, text))
+        found.append(Finding(row.entity, "log", row.amount, row.deviation, row.weight, text))
     return found
 
 

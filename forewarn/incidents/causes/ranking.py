@@ -9,8 +9,8 @@ import numpy as np
 from forewarn.incidents.causes.findings import Finding, Kind
 
 _SURE = 10.0  # robust deviations at which a finding is heard with 1 - 1/e of its weight
-# What says where a failure is comes before what says that there is one: errors and giving up travel to callers.
-_TRUST: dict[Kind, float] = {"time": 1.0, "resource": 1.0, "errors": 1.0, "work": 0.5, "log": 0.5}
+# A log line tells that something failed; where it was written says less of where it began than the others do.
+_TRUST: dict[Kind, float] = {"time": 1.0, "resource": 1.0, "errors": 1.0, "work": 1.0, "log": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def rank(findings: Iterable[Finding], candidates: Iterable[str] = ()) -> list[Su
     """Suspects, the most likely first; candidates without a finding come last, by name.
 
     A finding is heard by its deviation, 1 - exp(-deviation / 10). Within a kind, amounts become shares of their sum;
-    a kind counts as much as its best heard finding is large, work and logs half. Nothing is learned.
+    a kind counts as much as its best heard finding is large, logs half. Nothing is learned.
     """
     kinds: dict[Kind, list[Finding]] = defaultdict(list)
     for finding in findings:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forewarn.incidents.causes.findings import F64, Finding, Kind, Window, part, spread
+from forewarn.incidents.causes.findings import F64, Finding, Kind, Window, spread
 from forewarn.telemetry.recording import Spans
 
 _DEPTH = 8  # 2^8 spans above each other within one service
@@ -23,7 +23,8 @@ _SHIFTS: tuple[tuple[str, Kind, str], ...] = (
 @dataclass(frozen=True, slots=True, eq=False)
 class Visits:
     """What requests did at services. Columns of `own`: entity, what, start, seconds (without the calls that it
-    waited for), spans, failed; of `calls`: entity, peer, start, seconds (of the caller less those of the called)."""
+    waited for), spans, failed; of `calls`: entity, peer, start, seconds (of the caller less those of the called);
+    of both: whole (seconds of the whole request, divided by how often it did the same)."""
 
     own: pd.DataFrame
     calls: pd.DataFrame
@@ -40,10 +41,12 @@ def visits(spans: Spans) -> Visits:
     count = np.bincount(visit, minlength=len(table))
     failed = np.bincount(visit, weights=table["error"], minlength=len(table)) > 0
     entry = np.flatnonzero(visit == np.arange(len(table)))
-    own = table.iloc[entry][["entity", "what", "start", "seconds"]].copy()
+    own = table.iloc[entry][["entity", "what", "start", "seconds", "whole", "trace"]].copy()
     own["seconds"] = (own["seconds"] - waited.reindex(entry).fillna(0.0).to_numpy()).clip(lower=0.0)
     own["spans"], own["failed"] = count[entry], failed[entry]
-    return Visits(own, calls[["entity", "peer", "start", "seconds"]])
+    for done, what in ((own, "what"), (calls, "peer")):
+        done["whole"] /= done.groupby(["trace", "entity", what])["start"].transform("size")
+    return Visits(own.drop(columns="trace"), calls[["entity", "peer", "start", "seconds", "whole"]])
 
 
 def time_findings(seen: Visits, window: Window) -> list[Finding]:
@@ -60,7 +63,7 @@ def time_findings(seen: Visits, window: Window) -> list[Finding]:
             "time",
             rows["excess"].sum() / seconds,
             rows["deviation"].max(),
-            part(rows["excess"].sum(), rows["usual"].sum()),
+            _size(rows["excess"].sum(), rows["whole"].sum()),
             _own_text(str(entity), rows),
         )
         for entity, rows in own.groupby("entity")
@@ -71,10 +74,7 @@ def time_findings(seen: Visits, window: Window) -> list[Finding]:
 
 def work_findings(seen: Visits, window: Window) -> list[Finding]:
     """Services whose requests do less, or fail, there: amounts are shares of the spans that are missing, and of the
-    visits in which a span failed.
-
-    A request that fails in what a service called also fails in the service, so errors count where most are.
-    """
+    visits in which a span failed."""
     table = seen.own.assign(missing=-np.log(seen.own["spans"].clip(lower=1)), failure=seen.own["failed"].astype(float))
     found = []
     for column, kind, text in _SHIFTS:
@@ -111,10 +111,15 @@ def _way_findings(way: pd.DataFrame, seconds: float) -> list[Finding]:
         blame = {row.entity: share[row.entity], row.peer: share[row.peer]}
         total = sum(blame.values()) or 1.0
         text = f"calls from {row.entity} to {row.peer} took {row.excess / row.calls:.3g} s longer on the way"
-        size = part(row.excess, row.usual)
+        size = _size(row.excess, row.whole)
         for end, slow in blame.items():
             found.append(Finding(end, "time", row.excess / seconds * slow / total, row.deviation, size, text))
     return found
+
+
+def _size(excess: float, whole: float) -> float:
+    """The share of the requests' time: a call that takes ten times longer matters where the request feels it."""
+    return min(float(excess / whole), 1.0) if whole > 0 else 0.0
 
 
 def _rows(table: pd.DataFrame) -> Iterable[Any]:
@@ -127,8 +132,8 @@ def _own_text(entity: str, rows: pd.DataFrame) -> str:
 
 
 def _excess(table: pd.DataFrame, keys: list[str], window: Window) -> pd.DataFrame:
-    """Per key: calls, excess (seconds in all beyond the usual and its noise), usual (seconds in all), slow (how
-    many), deviation."""
+    """Per key: calls, excess (seconds in all beyond the usual and its noise), whole (seconds of the requests in
+    all), slow (how many), deviation."""
     times = table["start"].to_numpy()
     usual = (
         table[window.before(times)]
@@ -144,7 +149,7 @@ def _excess(table: pd.DataFrame, keys: list[str], window: Window) -> pd.DataFram
     return grouped.agg(
         calls=("excess", "size"),
         excess=("excess", "sum"),
-        usual=("level", "sum"),
+        whole=("whole", "sum"),
         slow=("slow", "sum"),
         deviation=("deviation", "mean"),
     ).reset_index()
@@ -159,11 +164,13 @@ def _with_parents(spans: Spans) -> pd.DataFrame:
             "start": spans.starts,
             "seconds": spans.durations,
             "error": spans.errors,
+            "trace": pd.factorize(spans.trace_ids)[0],
             "id": spans.span_ids,
             "above": spans.parent_span_ids,
         }
     )
     table = table.drop_duplicates("id", ignore_index=True)
+    table["whole"] = table.groupby("trace")["seconds"].transform("max")
     table["parent"] = pd.Index(table["id"]).get_indexer(pd.Index(table["above"]))
     return table
 
