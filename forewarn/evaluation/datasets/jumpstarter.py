@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from forewarn.evaluation.datasets.multivariate import anomaly_reports, read_split
+from forewarn.evaluation.datasets.multivariate import STEP_SECONDS, anomaly_reports, read_split
 from forewarn.evaluation.datasets.report import DatasetError, DatasetReport, Options
 
 
@@ -16,4 +16,4 @@ def anomalies(data: Path, options: Options) -> list[DatasetReport]:
     services = list(read_split(data))
     if not services:
         raise DatasetError(f"{data} holds no NAME.parquet: the folders Dataset2 and Dataset3 are expected")
-    return anomaly_reports(services, options, None)
+    return anomaly_reports(services, options, STEP_SECONDS["jumpstarter"])

@@ -40,13 +40,15 @@ def smd(tmp_path: Path) -> Path:
 
 
 def test_smd_beside_its_baselines(smd: Path) -> None:
-    anomalies, causes = evaluate("smd", smd, Options())
+    anomalies, false_alarms, found, causes = evaluate("smd", smd, Options())
     assert anomalies.value > max(0.9, anomalies.baselines["pca_offline"], anomalies.baselines["max_z"])
     assert anomalies.baselines["random"] < 0.3
     assert anomalies.met
     assert [part["part"] for part in anomalies.parts] == ["machine-1-1"]
     assert "1 left out" in anomalies.notes[-1]
     assert causes.value == 1.0
+    assert found.value == 1.0
+    assert false_alarms.value <= 2.0
     assert len(causes.parts) == 2
 
 
@@ -93,5 +95,5 @@ def test_a_real_machine() -> None:
         pytest.skip("FOREWARN_DATA names no folder with asd")
     from forewarn.evaluation.datasets.multivariate import anomaly_reports
 
-    report = anomaly_reports(list(read_asd(folder))[:1], Options(), None)[0]
+    report = anomaly_reports(list(read_asd(folder))[:1], Options(), 300.0)[0]
     assert report.value > report.baselines["pca_offline"] > report.baselines["random"]
