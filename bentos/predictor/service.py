@@ -11,6 +11,7 @@ import structlog
 
 from bentos.predictor.champion import Champion
 from bentos.predictor.online_features import OnlineFeatures
+from bentos.predictor.service_graph import ServiceGraphWatch
 from forewarn.config.settings import Settings
 from forewarn.features.definitions import FEATURE_COUNT, FEATURE_VERSION, HORIZON_STEPS
 from forewarn.risk.scorer import score
@@ -32,6 +33,8 @@ class Predictor:
         self.champion = Champion(url)
         self.champion.start()
         self.stream = PredictionStream(self.settings, self.champion.scorer)
+        self.service_graph = ServiceGraphWatch(url, self._learn_calls)
+        self.service_graph.start()
         self.heartbeat = Heartbeat(url, "predictor", f"predictor-{os.getpid()}")
         self.heartbeat.counters = self.stream.counters
         self.heartbeat.__enter__()
@@ -41,6 +44,9 @@ class Predictor:
         if self.settings.feast_push:
             self.online = OnlineFeatures(self.stream.latest, self.settings.home.absolute())
             self.online.start()
+
+    def _learn_calls(self, calls: dict[str, set[str]]) -> None:
+        self.stream.calls = calls
 
     def _run(self) -> None:
         try:
@@ -57,6 +63,7 @@ class Predictor:
         self.stream.stop()
         self.thread.join(timeout=10)
         self.champion.stop()
+        self.service_graph.stop()
         self.heartbeat.__exit__(None, None, None)
 
     def __is_ready__(self) -> bool:

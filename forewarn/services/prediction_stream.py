@@ -168,7 +168,6 @@ class PredictionStream:
         if engine is None:
             s = self.settings
             engine = RiskEngine(namespace, s.step_of(namespace), s.lateness_seconds, s.score_every_steps, self._budget)
-            engine.calls = self.calls
             if namespace in self._told.watermarks:
                 told = self._told
                 engine.restore(told.watermarks[namespace], told.risks, told.failing, told.predicted)
@@ -197,6 +196,7 @@ class PredictionStream:
         self.counters["series"] = sum(len(e.windows.series) for e in self._engines.values())
 
     def _assess(self, key: tuple[int, str], engine: RiskEngine, end: int, scorer: Scorer) -> None:
+        engine.calls = self.calls
         risks, observations, seen, scores = engine.assess(end, scorer)
         series = [engine.windows.series[int(r)] for r in seen.rows]
         at = datetime.fromtimestamp(end * engine.step_seconds, UTC)
