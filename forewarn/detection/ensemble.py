@@ -1,6 +1,6 @@
 """Several detectors of the same rows as one: their p-values are combined.
 
-`DETECTORS` names all; `DEFAULT` are those that are on, which the benchmark decided (docs/adr/0005).
+`DETECTORS` names all; `DEFAULT` are those that are on, which the benchmark decided (docs/adr/0006).
 """
 
 import json

@@ -78,7 +78,7 @@ def anomaly_reports(
 
 
 def default_detector(seed: int) -> SeriesDetector:
-    """The detector that is on (see docs/adr/0005-detectors-by-benchmark.md)."""
+    """The detector that is on (see docs/adr/0006-detectors-by-benchmark.md)."""
     from forewarn.detection.forecast_error import AutoregressionDetector
 
     return AutoregressionDetector(seed=seed)
