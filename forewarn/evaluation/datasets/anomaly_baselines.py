@@ -18,10 +18,7 @@ def baseline_scores(train: Floats, test: Floats, seed: int, smoothing: int) -> d
     """
     from forewarn.detection.channel_forecast import exponential_mean
 
-    centre, spread = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
-    spread = np.where(spread > 1e-9, spread, 1.0)
-    centre = np.nan_to_num(centre)
-    usual, rows = (np.nan_to_num((part - centre) / spread) for part in (train, test))
+    usual, rows = standardised(train, test)
     offline = pca(rows, rows)
     return {
         "pca_offline": offline,
@@ -33,6 +30,16 @@ def baseline_scores(train: Floats, test: Floats, seed: int, smoothing: int) -> d
         "predict_linear": linear_misses(usual, rows),
         "random": np.random.default_rng(seed).random(len(rows)),
     }
+
+
+def standardised(train: Floats, test: Floats) -> tuple[Floats, Floats]:
+    """Both parts in standard deviations from the mean of `train`; what is missing is 0, what stood still has unit 1."""
+    there = np.isfinite(train)
+    count = np.maximum(there.sum(axis=0), 1)
+    centre = np.where(there, train, 0.0).sum(axis=0) / count
+    spread = np.sqrt(np.where(there, (train - centre) ** 2, 0.0).sum(axis=0) / count)
+    spread = np.where(spread > 1e-9, spread, 1.0)
+    return np.nan_to_num((train - centre) / spread), np.nan_to_num((test - centre) / spread)
 
 
 def pca(usual: Floats, rows: Floats) -> Floats:

@@ -109,12 +109,12 @@ def _scored(machine: Machine, detector: SeriesDetector, options: Options) -> dic
 
 def _alarms(machine: Machine, detector: SeriesDetector, seed: int, step_seconds: float) -> dict[str, Any]:
     """Alarms of one machine at the budget, beside those of the largest |z|, with the same rule for its threshold."""
+    from forewarn.evaluation.datasets.anomaly_baselines import standardised
     from forewarn.evaluation.datasets.budgeted_alarms import alarms_at_budget, held_out_scores
 
     usual = held_out_scores(default_detector(seed), machine.train)
     own = alarms_at_budget(usual, score_after(detector, machine.train, machine.test), machine.label, step_seconds)
-    centre, spread = machine.train.mean(axis=0), np.maximum(machine.train.std(axis=0), 1e-3)
-    usual_z, z = (np.abs((part - centre) / spread).max(axis=1) for part in (machine.train, machine.test))
+    usual_z, z = (np.abs(part).max(axis=1) for part in standardised(machine.train, machine.test))
     beside = alarms_at_budget(usual_z, z, machine.label, step_seconds)
     return {"part": machine.name, "own": own, "max_z": beside}
 
@@ -136,11 +136,13 @@ def _alarm_reports(rows: Sequence[Mapping[str, Any]]) -> list[DatasetReport]:
 
 def _explained(machine: Machine, detector: SeriesDetector) -> list[dict[str, Any]]:
     """One row an event: whether one of the metrics that weigh most in it is one that the label names."""
+    from forewarn.evaluation.datasets.anomaly_baselines import standardised
+
     if not machine.causes:
         return []
     before = machine.train[len(machine.train) - min(detector.context, len(machine.train)) :]
     parts = detector.contributions(np.concatenate([before, machine.test]))[len(before) :]
-    distance = np.abs(machine.test - machine.train.mean(axis=0)) / np.maximum(machine.train.std(axis=0), 1e-3)
+    distance = np.abs(standardised(machine.train, machine.test)[1])
     rows = []
     for start, end, columns in machine.causes:
         rows.append(
@@ -218,7 +220,10 @@ def _causes(folder: Path, name: str) -> list[tuple[int, int, frozenset[int]]]:
         return []
     events = []
     for line in filter(str.strip, path.read_text().splitlines()):
-        rows, columns = line.split(":")
-        first, last = (int(row) for row in rows.split("-"))
-        events.append((first, last, frozenset(int(column) - 1 for column in columns.split(","))))
+        try:
+            rows, columns = line.split(":")
+            first, last = (int(row) for row in rows.split("-"))
+            events.append((first, last, frozenset(int(column) - 1 for column in columns.split(","))))
+        except ValueError:
+            raise DatasetError(f"{path}: {line!r} is not of the form 'first-last:metric,metric'") from None
     return events

@@ -89,6 +89,23 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         evaluate("smd", tmp_path, Options())
 
 
+def test_missing_values_and_a_metric_that_is_not_there(smd: Path) -> None:
+    path = smd / "machine-1-1.parquet"
+    table = pd.read_parquet(path)
+    table.loc[::7, "m00"] = np.nan
+    table["m04"] = np.nan
+    table.to_parquet(path)
+    report = evaluate("smd", smd, Options())[0]
+    assert report.value > 0.8
+    assert all(0 <= value <= 1 for value in report.baselines.values())
+
+
+def test_a_label_that_cannot_be_read_is_shown(smd: Path) -> None:
+    (smd / "interpretation_label" / "machine-1-1.txt").write_text("300 to 329\n")
+    with pytest.raises(DatasetError, match=r"'300 to 329' is not of the form"):
+        evaluate("smd", smd, Options())
+
+
 def test_a_real_machine() -> None:
     folder = Path(os.environ.get("FOREWARN_DATA", "")) / "asd"
     if not os.environ.get("FOREWARN_DATA") or not folder.is_dir():
