@@ -53,7 +53,7 @@ def learn_counts(counts: Counts, false_alarms: float) -> CountNovelty:
     new = float(-np.log((np.count_nonzero(held_out) + 0.5) / (len(counts) + 1)))
     novel = np.sort(np.where(held_out > 0, held_out - 1.0 + new, 0.0))[::-1]
     allowed = int(false_alarms * len(counts))
-    return CountNovelty(known, surprise, new, max(float(novel[allowed]), 0.0) + 1e-9)
+    return CountNovelty(known, surprise, new, max(float(novel[allowed]) + 1e-9, 0.5 * new))
 
 
 def _surprise_of_templates(known: Counts) -> F64:

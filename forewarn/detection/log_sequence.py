@@ -51,7 +51,7 @@ class LogSequenceDetector:
     """
 
     false_alarms: float = 1e-3
-    epochs: int = 40
+    steps: int = 300
     seed: int = 0
     _templates: dict[str, int] | None = None
     _counts: CountNovelty | None = None
@@ -67,7 +67,7 @@ class LogSequenceDetector:
         self._counts = learn_counts(count_vectors(numbers, len(self._templates) + 1), self.false_alarms / 2)
         cut = int(_LEARNED * len(numbers))
         self._order = NextTemplate(len(self._templates), self.seed)
-        self._order.learn(numbers[:cut], self.epochs)
+        self._order.learn(numbers[:cut], self.steps)
         self._order_threshold = max(
             tail_threshold(self._order.score(numbers[cut:]), self.false_alarms / 2),
             self._surest(numbers),

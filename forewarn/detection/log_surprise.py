@@ -19,6 +19,7 @@ _EMBEDDING, _HIDDEN = 32, 64
 _BATCH = 128
 _LONGEST = 512  # templates of a sequence that are read
 _STEP = 3e-3
+_TIMES = 10
 
 
 class NextTemplate:
@@ -39,14 +40,17 @@ class NextTemplate:
             }
         )
 
-    def learn(self, sequences: Sequence[Sequence[int]], epochs: int = 40) -> None:
-        """Learn from usual sequences. Equal ones are read once, with the logarithm of their number as weight."""
+    def learn(self, sequences: Sequence[Sequence[int]], steps: int = 300) -> None:
+        """Learn from usual sequences. Equal ones are read once, with the logarithm of their number as weight.
+
+        steps: of the optimizer, at least; every sequence is read at least ten times.
+        """
         import torch
 
         batches = list(_batches(_symbols(sequences)))
         optimizer = torch.optim.Adam(self._layers.parameters(), lr=_STEP)
         order = np.random.default_rng(self.seed)
-        for _ in range(epochs):
+        for _ in range(max(-(-steps // len(batches)), _TIMES)):
             for i in order.permutation(len(batches)):
                 rows, times, _ = batches[i]
                 weight = (rows[:, 1:] != _START) * np.log1p(times)[:, None]
