@@ -19,11 +19,11 @@ FAST, SLOW = 10, 60  # samples whose median is the level
 Floats = NDArray[np.float64]
 
 
-def residuals(times: Floats, values: Floats) -> dict[str, Floats]:
+def residuals(times: Floats, values: Floats, days: int = DAYS) -> dict[str, Floats]:
     """Distances [n] by name, NaN where history is too short: jump, fast, slow, daily, daily_fast, weekly.
 
     jump: second difference; fast and slow: from the median of the last 10 and 60 samples; daily and weekly: from the
-    median of the same time on the 14 days and 4 weeks before; daily_fast: of daily from its median over 10 samples.
+    median of the same time on the last `days` days and 4 weeks; daily_fast: of daily from its median over 10 samples.
     Without three days or weeks the seasonal ones are left out.
     """
     found = {
@@ -31,7 +31,7 @@ def residuals(times: Floats, values: Floats) -> dict[str, Floats]:
         "fast": values - _before(_median(values, FAST)),
         "slow": values - _before(_median(values, SLOW)),
     }
-    if (profile := seasonal_profile(times, values, DAY, DAYS)) is not None:
+    if (profile := seasonal_profile(times, values, DAY, days)) is not None:
         daily = values - profile
         found["daily"], found["daily_fast"] = daily, daily - _before(_median(daily, FAST))
     if (profile := seasonal_profile(times, values, WEEK, WEEKS)) is not None:

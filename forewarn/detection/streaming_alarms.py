@@ -30,6 +30,8 @@ class StreamingAlarms:
     trust: float = 2.0  # a forecast with errors twice as large has 2 ** -trust the say
     quiet: float = 0.03  # of the history so far: how long an alarm stands for what follows
     again: float = 2.5  # an alarm so many times as strong as the last is raised all the same
+    days: int = 7  # whose median is the profile of a day
+    growth: float = 1.1  # of history after which what is usual is learned anew, so that what recurs is no news
     restraint: float = 0.3  # what the level rises by with the log of the number of alarms
 
     def score(self, times: NDArray[np.floating[Any]], values: NDArray[np.floating[Any]], learned: int) -> Floats:
@@ -39,9 +41,9 @@ class StreamingAlarms:
 
     def surprise(self, times: Floats, values: Floats, learned: int) -> Floats:
         """[n] mean surprise of all views, weighted by how well each foretold what came before."""
-        views = residuals(times, values)
-        scale = {name: _typical(views[name], learned) for name in VIEWS if name in views}
-        scale["usual"] = _spread(values, learned)
+        views = residuals(times, values, self.days)
+        scale = {name: _typical(views[name], learned, self.growth) for name in VIEWS if name in views}
+        scale["usual"] = _spread(values, learned, self.growth)
         least = np.fmin.reduce(list(scale.values()))
         total, trust = np.zeros(len(values)), np.zeros(len(values))
         for name, error in scale.items():
@@ -49,7 +51,7 @@ class StreamingAlarms:
             for half_life in (0.0, self.half_life):
                 seen = values if name == "usual" else views[name]
                 seen = smoothed(seen, half_life) if half_life else seen
-                odd = novelty(seen, learned) if name == "usual" else surprise(seen, learned)
+                odd = novelty(seen, learned, self.growth) if name == "usual" else surprise(seen, learned, self.growth)
                 total += weight * odd
                 trust += weight
         total, trust = self._with_unrest(values, learned, total, trust, len(scale))
@@ -61,7 +63,7 @@ class StreamingAlarms:
         """The sums with one more view, how much the signal varies; it foretells nothing, so its say is the mean one."""
         weight = trust / (2 * others)
         unit = float(np.nanstd(values[:learned])) if np.isfinite(values[:learned]).any() else 0.0
-        odd = novelty(unrest(values, unit or 1.0), learned)
+        odd = novelty(unrest(values, unit or 1.0), learned, self.growth)
         return total + weight * odd, trust + weight
 
     def alarms(self, unusual: Floats, start: int) -> Floats:
@@ -78,20 +80,20 @@ class StreamingAlarms:
         return out
 
 
-def _typical(distance: Floats, learned: int) -> Floats:
+def _typical(distance: Floats, learned: int, growth: float) -> Floats:
     """[n] median distance of a forecast in the history that judges each sample; NaN where it is too short."""
     out = np.full(len(distance), np.nan)
-    for start, stop, known in blocks(len(distance), learned):
+    for start, stop, known in blocks(len(distance), learned, growth):
         history = distance[:known][np.isfinite(distance[:known])]
         if len(history) > FEWEST:
             out[start:stop] = np.median(history)
     return out
 
 
-def _spread(values: Floats, learned: int) -> Floats:
+def _spread(values: Floats, learned: int, growth: float) -> Floats:
     """[n] median distance from the median of history, as `_typical`; 0 where history is empty."""
     out = np.zeros(len(values))
-    for start, stop, known in blocks(len(values), learned):
+    for start, stop, known in blocks(len(values), learned, growth):
         history = values[:known][np.isfinite(values[:known])]
         if len(history):
             out[start:stop] = np.median(np.abs(history - np.median(history)))

@@ -17,7 +17,7 @@ STEEPEST, FEWEST = 20.0, 8  # bound of the tail's exponent; references that an e
 Floats = NDArray[np.float64]
 
 
-def blocks(n: int, learned: int) -> Iterator[tuple[int, int, int]]:
+def blocks(n: int, learned: int, growth: float = GROWTH) -> Iterator[tuple[int, int, int]]:
     """(start, stop, known): samples [start, stop) are judged by those before `known`.
 
     The learned part is judged by itself; after it `known` equals `start`.
@@ -26,23 +26,23 @@ def blocks(n: int, learned: int) -> Iterator[tuple[int, int, int]]:
     yield 0, learned, learned
     start = learned
     while start < n:
-        stop = min(n, max(int(start * GROWTH), start + 1))
+        stop = min(n, max(int(start * growth), start + 1))
         yield start, stop, start
         start = stop
 
 
-def surprise(values: Floats, learned: int) -> Floats:
+def surprise(values: Floats, learned: int, growth: float = GROWTH) -> Floats:
     """[n] -log tail share of each of `values` [n] (larger is odder); NaN, what could not be computed, is 0."""
     out = np.zeros(len(values))
-    for start, stop, known in blocks(len(values), learned):
+    for start, stop, known in blocks(len(values), learned, growth):
         out[start:stop] = tail_surprise(values[start:stop], values[max(0, known - LONGEST_REFERENCE) : known])
     return out
 
 
-def novelty(values: Floats, learned: int) -> Floats:
+def novelty(values: Floats, learned: int, growth: float = GROWTH) -> Floats:
     """[n] surprise of the distance from the median of history, for values that history never held."""
     out = np.zeros(len(values))
-    for start, stop, known in blocks(len(values), learned):
+    for start, stop, known in blocks(len(values), learned, growth):
         history = values[max(0, known - LONGEST_REFERENCE) : known]
         centre = np.nanmedian(history) if np.isfinite(history).any() else 0.0
         out[start:stop] = tail_surprise(np.abs(values[start:stop] - centre), np.abs(history - centre))
