@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.report import Result, show, write
 from forewarn.detection.ensemble import DETECTORS, DetectorEnsemble
-from forewarn.evaluation.datasets.multivariate import Machine, read_asd, read_split, score_after
+from forewarn.evaluation.datasets.machines import Machine, read_asd, read_split
+from forewarn.evaluation.datasets.multivariate import score_after
 from forewarn.evaluation.datasets.vus_pr import period_of, vus_pr
 
 SETS = {"smd": read_split, "asd": read_asd, "jumpstarter": read_split}

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from forewarn.evaluation.datasets.multivariate import STEP_SECONDS, anomaly_reports, read_split
+from forewarn.evaluation.datasets.machines import read_split
+from forewarn.evaluation.datasets.multivariate import STEP_SECONDS, anomaly_reports
 from forewarn.evaluation.datasets.report import DatasetError, DatasetReport, Options
 
 

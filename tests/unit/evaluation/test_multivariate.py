@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forewarn.evaluation.datasets.multivariate import Machine, evaluate, read_asd, read_split, score_after
+from forewarn.evaluation.datasets.machines import Machine, read_asd, read_split
+from forewarn.evaluation.datasets.multivariate import default_detector, evaluate, score_after
 from forewarn.evaluation.datasets.report import DatasetError, Options
 
 METRICS = 5
@@ -66,8 +67,6 @@ def test_asd_is_the_same_data_in_two_files(smd: Path, tmp_path: Path) -> None:
 
 
 def test_labels_change_no_score_and_no_score_sees_what_follows(smd: Path) -> None:
-    from forewarn.evaluation.datasets.multivariate import default_detector
-
     machine: Machine = next(read_split(smd))
     detector = default_detector(0)
     detector.learn(machine.train)
