@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from forewarn.config.threads import threads_for
 from forewarn.features.definitions import (
     COARSE_CELLS,
     COARSE_STEPS,
@@ -290,7 +291,26 @@ def _series_features(
     )  # fmt: skip
 
 
+@njit(cache=True)
+def _one_by_one(
+    fine: F32, medium: F32, coarse: F32, rows: I64, ef: I64, em: I64, ec: I64, limits: F64, ages: I64, out: F64
+) -> None:
+    buffer = np.empty(MEDIUM_CELLS, np.float64)
+    for r in range(len(rows)):
+        s = rows[r]
+        _series_features(fine[s], medium[s], coarse[s], ef[r], em[r], ec[r], limits[r], ages[r], buffer, out[r])
+
+
 @njit(cache=True, parallel=True)
+def _in_parallel(
+    fine: F32, medium: F32, coarse: F32, rows: I64, ef: I64, em: I64, ec: I64, limits: F64, ages: I64, out: F64
+) -> None:
+    for r in prange(len(rows)):
+        s = rows[r]
+        buffer = np.empty(MEDIUM_CELLS, np.float64)
+        _series_features(fine[s], medium[s], coarse[s], ef[r], em[r], ec[r], limits[r], ages[r], buffer, out[r])
+
+
 def features_kernel(
     fine: F32, medium: F32, coarse: F32, rows: I64, ef: I64, em: I64, ec: I64, limits: F64, ages: I64, out: F64
 ) -> None:
@@ -299,7 +319,5 @@ def features_kernel(
     fine, medium, coarse: float32 [S, cells]. rows [R]: series. ef, em, ec [R]: exclusive ends of the windows.
     limits [R]: NaN where none is known. ages [R]: steps since the series began.
     """
-    for r in prange(len(rows)):
-        s = rows[r]
-        buffer = np.empty(MEDIUM_CELLS, np.float64)
-        _series_features(fine[s], medium[s], coarse[s], ef[r], em[r], ec[r], limits[r], ages[r], buffer, out[r])
+    run = _one_by_one if threads_for(len(rows)) == 1 else _in_parallel
+    run(fine, medium, coarse, rows, ef, em, ec, limits, ages, out)

@@ -54,7 +54,7 @@ class WindowStore:
         self._free: list[int] = []
         self._refused_before, self._room_made = 0, 0  # refusals of the budget, and the cell, when room was last made
         self.series: list[Series] = []
-        self.newest_ns = -1  # newest event time seen
+        self.newest_ns = -1  # newest event time seen of what moves the clock
         self.entity_rows: dict[str, list[int]] = {}  # rows of each entity's series
         self._row_of: dict[Series, int] = {}
         self._rows_of: dict[int, tuple[tuple[Series, ...], NDArray[np.int32]]] = {}  # by id of the tuple, held here
@@ -71,8 +71,11 @@ class WindowStore:
         taken, late, stale, resets = (int(n) for n in self._cells.tallies)
         return {"samples": taken, "late": late, "stale": stale, "resets": resets}
 
-    def put(self, batch: SampleBatch) -> None:
-        """Take a batch; samples of a series must come in time order, late ones within OPEN_CELLS cells."""
+    def put(self, batch: SampleBatch, clock: bool = True) -> None:
+        """Take a batch; samples of a series must come in time order, late ones within OPEN_CELLS cells.
+
+        clock: whether its times move `newest_ns`.
+        """
         if not len(batch):
             return
         rows = self._rows(batch.series)[batch.index]
@@ -81,7 +84,8 @@ class WindowStore:
             kept = rows >= 0
             rows, times, values = rows[kept], times[kept], values[kept]
         self._cells.put(rows, times, values, self._kinds, self.step_ns)
-        self.newest_ns = max(self.newest_ns, int(batch.times.max()))
+        if clock:
+            self.newest_ns = max(self.newest_ns, int(batch.times.max()))
 
     def _rows(self, series: tuple[Series, ...]) -> NDArray[np.int32]:
         """Rows of the series. The decoder gives the same tuple for the same series: it is looked up by identity."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.config.threads import threads_for
 from forewarn.features.definitions import FEATURE_NAMES, MAX_STEPS
 
 F64 = NDArray[np.float64]
@@ -76,7 +77,8 @@ class TimeToFailureModel:
         return np.clip(np.expm1(np.sort(stacked, 1)), 1.0, MAX_STEPS)
 
     def _raw(self, features: F64) -> F64:
-        return np.stack([np.asarray(b.predict(features)) for b in self._boosters], 1)
+        threads = threads_for(len(features))
+        return np.stack([np.asarray(b.predict(features, num_threads=threads)) for b in self._boosters], 1)
 
     def save(self, folder: Path) -> None:
         """Write LightGBM's own text and a JSON file: nothing that could run code when it is loaded."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from forewarn.features.definitions import FINE_CELLS
 from forewarn.features.windows import WindowStore
 from forewarn.risk.origin import Calls, reached
+from forewarn.telemetry.connectors.names import is_derived
 from forewarn.telemetry.samples import Kind, SampleBatch, Series
 
 F64 = NDArray[np.float64]
@@ -132,7 +133,7 @@ def objectives_of(
     for windows, rows, limits in stores:
         for row, limit in zip(rows, limits, strict=True):
             series = windows.series[row]
-            if _RATIO.search(series.signal) and 0 < limit < 1 and series not in made:
+            if _tells_ratio(series) and 0 < limit < 1 and series not in made:
                 told[series.entity] = Objective(float(limit), windows, row)
     found: dict[str, Objective] = {}
     for caller, objective in sorted(told.items()):
@@ -144,7 +145,7 @@ def objectives_of(
 
 def _pairs(series: Sequence[Series], made: set[Series]) -> list[_Ratio]:
     rows: dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[str, int]] = {}
-    own = {s.entity for s in series if _RATIO.search(s.signal) and s not in made}
+    own = {s.entity for s in series if _tells_ratio(s) and s not in made}
     for row, s in enumerate(series):
         match = _COUNTER.match(s.signal)
         if match and s.kind != Kind.GAUGE and s.entity not in own:
@@ -154,6 +155,11 @@ def _pairs(series: Sequence[Series], made: set[Series]) -> list[_Ratio]:
         for (entity, what, attributes), found in rows.items()
         if len(found) == 2
     ]
+
+
+def _tells_ratio(series: Series) -> bool:
+    """Whether the service itself measures the share of its errors; what is derived from logs and spans is no such."""
+    return bool(_RATIO.search(series.signal)) and not is_derived(series.signal)
 
 
 def _trailing(sums: NDArray[np.float64], width: int) -> NDArray[np.float64]:

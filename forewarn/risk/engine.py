@@ -38,7 +38,6 @@ BULK_STEPS = 30  # a message that spans more comes from an import, not from a st
 _MUCH_MISSING = 0.5  # share of the last 60 steps
 _COMPANION_CELLS = 180  # how far back signals are compared, in steps
 LOOK_BACK_STEPS = 16  # how far back is scored what time passed over; the windows reach so far
-REPEATED = 3  # scorings before the last that was told are made again after a restart: not all may have been told
 _REASONS = (
     "",
     "no data in the last five steps",
@@ -66,8 +65,10 @@ class RiskEngine:
         self.step_seconds = step_seconds
         self.scored_cell = -1
         self.bulk = False  # the newest batch was history
+        self.derived_ns = -1  # newest event time of what is derived from logs and spans
         self.calls: dict[str, set[str]] = {}  # the service graph: client -> servers
         self.peers: list[RiskEngine] = [self]  # engines that hold the rest of the namespace
+        self.read_until_ns = -1  # event time up to which all is here, though nothing so new has come
         self._hold = ceil(lateness_seconds / step_seconds)
         self._score_every = score_every
         self._episodes: dict[Series, Episode] = {}
@@ -78,48 +79,64 @@ class RiskEngine:
         self._known: dict[tuple[str, str], tuple[Episode, bool]] = {}  # restored, by entity and signal
         self._told_cell: dict[tuple[str, str], int] = {}  # of the last risk before a restart
         self._restored = False  # and not scored since
+        self._watched_cell = -1  # failures were looked for in all cells before it
 
     def ingest(self, batch: SampleBatch) -> None:
         """Take samples of this namespace. A batch that spans more than BULK_STEPS is history: it fills the windows,
-        and nothing is scored until batches of the present come. Signals derived from logs and spans do not tell it:
-        they come in batches of their own, after those of the metrics."""
-        self.windows.put(batch)
-        if not batch.series or not is_derived(batch.series[0].signal):
+        and nothing is scored until batches of the present come. Signals derived from logs and spans tell neither this
+        nor the time: they come in batches of their own, later than the metrics or, when they catch up, before them."""
+        derived = bool(batch.series) and is_derived(batch.series[0].signal)
+        self.windows.put(batch, clock=not derived)
+        if not derived:
             self.bulk = len(batch) > 0 and int(np.ptp(batch.times)) > BULK_STEPS * self.windows.step_ns
+        elif len(batch):
+            self.derived_ns = max(self.derived_ns, int(batch.times.max()))
 
     def due(self) -> int | None:
         """The cell up to which can be scored now, None where nothing new is complete or history is being filled in."""
         if any(peer.bulk for peer in self.peers):
             return None
-        newest = max(peer.windows.newest_ns for peer in self.peers)  # one event clock for the namespace
+        # one event clock for the namespace: that of the part of which least was read
+        newest = min(max(peer.windows.newest_ns, peer.read_until_ns) for peer in self.peers)
+        if newest < 0:  # nothing but what is derived
+            newest = max(peer.derived_ns for peer in self.peers)
         end = newest // self.windows.step_ns - self._hold + 1
         if newest < 0 or end < self.scored_cell + self._score_every:
             return None
         return int(end)
 
+    def passes_over(self, batch: SampleBatch) -> bool:
+        """Whether cells that are due would never be scored if this batch were taken before they are."""
+        if self.scored_cell < 0 or not len(batch) or is_derived(batch.series[0].signal):
+            return False
+        end = int(batch.times.max()) // self.windows.step_ns - self._hold + 1
+        return end - self.scored_cell > LOOK_BACK_STEPS and self.due() is not None
+
     def pending(self) -> list[int]:
         """All cells up to which is to be scored now, the newest last, so that what is told does not depend on how
-        samples arrive: also those that passed while nobody scored, up to LOOK_BACK_STEPS back; [] where none is due."""
+        samples arrive: also those that passed while nobody scored, up to LOOK_BACK_STEPS back (what was to be told of
+        cells before came too late for anybody; failures are looked for in them, too); [] where none is due."""
         newest, every = self.due(), self._score_every
         if newest is None or self.scored_cell < 0:
             return [] if newest is None else [newest]
-        again = REPEATED * every if self._restored else 0
-        ends = list(range(self.scored_cell + every - again, newest + 1, every))[-max(LOOK_BACK_STEPS // every, 1) :]
+        ends = list(range(self.scored_cell + every, newest + 1, every))[-max(LOOK_BACK_STEPS // every, 1) :]
         self.scored_cell = ends[0] - every
         return ends
 
     def restore(
         self,
-        scored_until: datetime,
+        scored_until: datetime | None,
         episodes: dict[tuple[str, str], Risk],
         failing: set[tuple[str, str]],
         told: dict[tuple[str, str], datetime] | None = None,
     ) -> None:
-        """Take up what was told before a restart: last watermark, open risks and failing (entity, signal), and when
-        the last risk about each was predicted, whatever its state."""
+        """Take up what was told before a restart: last watermark (None: nothing was scored to its end), open risks and
+        failing (entity, signal), and when the last risk about each was predicted, whatever its state."""
         self._restored = True
         self._told_cell = {key: int(at.timestamp() * 1e9) // self.windows.step_ns for key, at in (told or {}).items()}
-        self.scored_cell = int(scored_until.timestamp() * 1e9) // self.windows.step_ns
+        if scored_until is not None:
+            self.scored_cell = int(scored_until.timestamp() * 1e9) // self.windows.step_ns
+            self._watched_cell = self.scored_cell - RECOVERY_STEPS  # what still fails was at its limit since then
         for key, risk in episodes.items():
             cell = int(risk.predicted_at.timestamp() * 1e9) // self.windows.step_ns
             p50 = risk.time_to_failure.p50
@@ -138,6 +155,8 @@ class RiskEngine:
         self._limited = seen.rows.tolist(), seen.limits.tolist()
         scores = score(scorer, seen.features)
         self._make_room()
+        if self._watched_cell < 0:
+            self._watched_cell = end - self._score_every
         if self._restored:
             self._restored = False
             self._rehearse(end, scorer)
@@ -157,7 +176,7 @@ class RiskEngine:
                 if risk is not None:
                     risks.append(risk)
                 self._active[row] = self._has_state(series)
-        self.scored_cell = end
+        self.scored_cell = self._watched_cell = end
         return risks, observations, seen, scores
 
     def _rehearse(self, end: int, scorer: Scorer) -> None:
@@ -173,9 +192,10 @@ class RiskEngine:
             series = self.windows.series[row]
             if state.above or (series.entity, series.name) in self._known:
                 self._take_up(series)
-                told = self._episodes.get(series, Episode())
-                self._episodes[series] = replace(told, above=state.above, below=state.below)
                 self._active[row] = True
+                if series not in self._failing:  # while it fails nothing is counted
+                    told = self._episodes.get(series, Episode())
+                    self._episodes[series] = replace(told, above=state.above, below=state.below)
 
     def _objectives(self) -> dict[str, Objective]:
         """What callers allow each entity, see `objectives_of`; none while nobody calls anybody."""
@@ -221,8 +241,7 @@ class RiskEngine:
 
     def _failures(self, seen: Snapshot, end: int) -> list[Observation]:
         """Signals that reached their limit, or came back below it, since the last assessment."""
-        new = end - self.scored_cell if self.scored_cell >= 0 else self._score_every
-        cells = self.windows.history(seen.rows, end, int(np.clip(new, 1, 300)))
+        cells = self.windows.history(seen.rows, end, int(np.clip(end - self._watched_cell, 1, 300)))
         with np.errstate(invalid="ignore"):
             at_limit = (cells >= seen.limits[:, None].astype(np.float32)) & (seen.limits[:, None] > 0)  # 0: unlimited
         found: list[Observation] = []
@@ -255,7 +274,7 @@ class RiskEngine:
         if known is not None:
             self._episodes[series] = known[0]
             if known[1]:
-                self._failing[series] = self.scored_cell
+                self._failing[series] = self._watched_cell
 
     def _tell(self, series: Series, seen: Snapshot, scores: Scores, i: int, end: int, scorer: Scorer) -> Risk | None:
         self._take_up(series)

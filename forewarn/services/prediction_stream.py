@@ -15,6 +15,7 @@ from forewarn.features.series_budget import SeriesBudget
 from forewarn.risk.engine import RiskEngine
 from forewarn.risk.records import Observation, Risk, Watermark, encode
 from forewarn.risk.scorer import Scorer, Scores
+from forewarn.services.read_progress import ReadProgress
 from forewarn.services.refusals import Refusals
 from forewarn.services.told import Told, read_told
 from forewarn.stores.log import consumer, dead_letter, producer
@@ -74,9 +75,12 @@ class PredictionStream:
         self._refusals = Refusals()
         self._namespaces: dict[int, tuple[tuple[Series, ...], str | None]] = {}  # by id of the tuple, held here
         self._watermarks: dict[str, int] = {}
-        self._producer = producer(settings.kafka_bootstrap)
+        self._untold: dict[str, Watermark] = {}  # they wait until all that was told before is on the log
+        self._progress = ReadProgress()
+        self._producer = producer(settings.kafka_bootstrap, delivery_seconds=0)  # never given up: a risk is not lost
         self._rebuild_to: dict[int, int] = {}  # offset up to which each partition is read again
         self._quiet_polls = 0
+        self._in_step = False  # all that is on the log has been read, or nearly
         self._stop = threading.Event()
         self.ready = threading.Event()  # partitions are assigned
 
@@ -87,11 +91,14 @@ class PredictionStream:
         try:
             while not self._stop.is_set():
                 messages = member.consume(500, timeout=_POLL_SECONDS)
-                for message in messages:
-                    self._take(message)
                 self.counters["lag_messages"] = lag = self._lag(member)
+                self._in_step = lag <= CATCHING_UP_MESSAGES and not self._rebuild_to
+                for message in _as_they_came(messages):
+                    self._take(message)
+                self._progress.follow(self._offsets(member), self._engines)
                 if lag <= CATCHING_UP_MESSAGES and self._rebuilt(member, quiet=not messages):
                     self._assess_all()
+                self._tell_watermarks()
                 if messages:
                     member.commit(asynchronous=True)
         finally:
@@ -105,6 +112,7 @@ class PredictionStream:
     def _assign(self, member: Consumer, partitions: list[TopicPartition]) -> None:
         self._told = read_told(self.settings.kafka_bootstrap)
         self._derivation = Derivation()  # a function of the log, which is read again
+        self._progress.clear()
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING
             self._histograms.pop(partition.partition, None)
@@ -117,6 +125,8 @@ class PredictionStream:
 
     def _revoke(self, member: Consumer, partitions: list[TopicPartition]) -> None:
         self._producer.flush(10)  # who takes them over reads what was told
+        self._tell_watermarks()
+        self._producer.flush(10)
         gone = {p.partition for p in partitions}
         for key in [k for k in self._engines if k[0] in gone]:
             self._engines.pop(key).windows.release()
@@ -151,7 +161,10 @@ class PredictionStream:
         namespace = self._namespace(batch.series)
         parts = _by_namespace(batch) if namespace is None else [(namespace, batch)]
         for name, part in parts:
-            self._engine(message.partition(), name).ingest(part)
+            engine = self._engine(message.partition(), name)
+            if self._in_step and engine.passes_over(part):
+                self._assess_all()  # a pause let messages pile up: they are scored as if there had been none
+            engine.ingest(part)
 
     def _namespace(self, series: tuple[Series, ...]) -> str | None:
         """The one namespace of the series, None where there are several or none; remembered for the same tuple."""
@@ -168,23 +181,25 @@ class PredictionStream:
         if engine is None:
             s = self.settings
             engine = RiskEngine(namespace, s.step_of(namespace), s.lateness_seconds, s.score_every_steps, self._budget)
-            if namespace in self._told.watermarks:
-                told = self._told
-                engine.restore(told.watermarks[namespace], told.risks, told.failing, told.predicted)
+            self._told.restore(engine, partition)
             self._engines[(partition, namespace)] = engine
             peers = [e for (_, n), e in self._engines.items() if n == namespace]
             for each in peers:
                 each.peers = peers
         return engine
 
-    def _lag(self, member: Consumer) -> int:
-        """Messages that are on the log and not taken yet."""
-        lag = 0
+    def _offsets(self, member: Consumer) -> dict[int, tuple[int, int]]:
+        """Of each partition the offset that is taken next, and the one after the last that is known."""
+        offsets = {}
         for partition in member.position(member.assignment()):
             _, high = member.get_watermark_offsets(partition, cached=True)
             if partition.offset >= 0 and high >= 0:
-                lag += max(high - partition.offset, 0)
-        return lag
+                offsets[partition.partition] = partition.offset, high
+        return offsets
+
+    def _lag(self, member: Consumer) -> int:
+        """Messages that are on the log and not taken yet."""
+        return sum(max(high - position, 0) for position, high in self._offsets(member).values())
 
     def _assess_all(self) -> None:
         scorer = self._scorer()
@@ -209,20 +224,39 @@ class PredictionStream:
             self._produce(topics.OBSERVATIONS, getattr(observation, "entity", engine.namespace), observation)
         self.counters["scored_rows_total"] += len(seen.rows)
         self.counters["risks_total"] += len(risks)
-        self._tell_watermark(engine.namespace)
+        self._move_watermark(engine.namespace)
 
-    def _tell_watermark(self, namespace: str) -> None:
+    def _move_watermark(self, namespace: str) -> None:
         """The event clock of a namespace is that of its slowest engine."""
-        engines = [e for (_, n), e in self._engines.items() if n == namespace]
-        cell = min(e.scored_cell for e in engines)
+        engines = {partition: e for (partition, n), e in self._engines.items() if n == namespace}
+        cell = min(e.scored_cell for e in engines.values())
         if cell > self._watermarks.get(namespace, -1):
             self._watermarks[namespace] = cell
-            at = datetime.fromtimestamp(cell * engines[0].step_seconds, UTC)
-            self._produce(topics.OBSERVATIONS, namespace, Watermark(namespace, at))
+            at = datetime.fromtimestamp(cell * next(iter(engines.values())).step_seconds, UTC)
+            self._untold[namespace] = Watermark(namespace, at, sorted(engines))
+
+    def _tell_watermarks(self) -> None:
+        """A watermark says that nothing before it is still to be told: it follows what the broker has."""
+        self._producer.poll(0)
+        if self._untold and not len(self._producer):
+            for namespace, watermark in self._untold.items():
+                self._produce(topics.OBSERVATIONS, namespace, watermark)
+            self._untold.clear()
 
     def _produce(self, topic: str, key: str, record: Risk | Observation) -> None:
         self._producer.produce(topic, key=key.encode(), value=encode(record))
         self._producer.poll(0)
+
+
+def _as_they_came(messages: list[Message]) -> list[Message]:
+    """Messages of several partitions by the time at which they were sent, those of a partition in their order."""
+    newest: dict[int | None, int] = {}
+    sent = []
+    for message in messages:
+        number, at = message.partition(), message.timestamp()[1]
+        newest[number] = max(at, newest.get(number, at))
+        sent.append(newest[number])
+    return [messages[i] for i in sorted(range(len(messages)), key=sent.__getitem__)]
 
 
 def _by_namespace(batch: SampleBatch) -> list[tuple[str, SampleBatch]]:
