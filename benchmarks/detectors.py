@@ -1,6 +1,7 @@
 """Which anomaly detectors should be on: VUS-PR and time of each, and of some combined, on labelled public machines.
 
-`python -m benchmarks.detectors [--every N]` (every Nth machine of each set) reads FOREWARN_DATA.
+`python -m benchmarks.detectors [--every N] [--set NAME …] [--detector NAME …]` (every Nth machine of each set) reads
+FOREWARN_DATA. Results are written one by one: the whole takes several minutes.
 """
 
 import argparse
@@ -43,20 +44,23 @@ def main() -> None:
     """Print the table and write results/detectors.json."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=int, default=1)
-    every = parser.parse_args().every
+    parser.add_argument("--set", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--detector", nargs="+", choices=candidates(), default=list(candidates()))
+    chosen = parser.parse_args()
     data = Path(os.environ.get("FOREWARN_DATA", ""))
     if not (data / "smd").is_dir():
         sys.exit("FOREWARN_DATA must name the folder that holds smd, asd and jumpstarter")
     results = []
-    for name, read in SETS.items():
-        machines = [machine for machine in read(data / name) if machine.label.any()][::every]
-        for candidate, make in candidates().items():
+    for name in chosen.set:
+        machines = [machine for machine in SETS[name](data / name) if machine.label.any()][:: chosen.every]
+        for candidate in chosen.detector:
+            make = candidates()[candidate]
             values, seconds = np.array([measure(machine, make) for machine in machines]).T
             note = f"{len(machines)} machines, {seconds.mean():.1f} s of processor each"
             results.append(Result(f"{name}: {candidate}", float(values.mean()), "VUS-PR", note=note))
+            write("detectors", results[-1:])
             print(f"{name} {candidate}: {values.mean():.3f} ({note})", file=sys.stderr, flush=True)
     show("Anomaly detectors alone and combined", results)
-    write("detectors", results)
 
 
 if __name__ == "__main__":
