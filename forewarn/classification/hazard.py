@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forewarn.classification.calibration import fit_platt
 from forewarn.classification.person_period import PersonPeriods, expand
+from forewarn.config.threads import threads_for
 from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 
 Floats = NDArray[np.float64]
@@ -201,7 +202,7 @@ class HazardModel:
         """[n, H] log-odds of each bin's hazard before calibration."""
         if len(X) == 0:
             return np.empty((0, len(self.horizons)))
-        z = self.booster.predict(self._rows(X), raw_score=True)
+        z = self.booster.predict(self._rows(X), raw_score=True, num_threads=threads_for(len(X)))
         return np.asarray(z, dtype=np.float64).reshape(len(self.horizons), len(X)).T
 
 
