@@ -141,8 +141,8 @@ class RiskEngine:
             cell = int(risk.predicted_at.timestamp() * 1e9) // self.windows.step_ns
             p50 = risk.time_to_failure.p50
             left = (risk.horizon_seconds if p50 is None else p50) / self.step_seconds
-            told = Episode(0, 0, cell, cell, cell + left, risk.probability, risk.revision)
-            self._known[key] = (told, key in failing)
+            episode = Episode(0, 0, cell, cell, cell + left, risk.probability, risk.revision)
+            self._known[key] = (episode, key in failing)
             self._identity[key] = risk.episode
         for key in failing - set(episodes):
             self._known[key] = (Episode(), True)

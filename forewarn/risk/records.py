@@ -122,6 +122,7 @@ class Watermark(Observation, frozen=True, tag="watermark"):
 
     namespace: str
     at: datetime
+    partitions: list[int] = []  # of `otlp_metrics` for which it holds; none: for all of the namespace
 
 
 class Abstained(Observation, frozen=True, tag="abstained"):

@@ -8,8 +8,10 @@ import msgspec
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
+from forewarn.risk.engine import RiskEngine
 from forewarn.risk.records import FailureObserved, Recovered, Risk, Watermark, decode_observation, decode_risk
 from forewarn.telemetry import topics
+from forewarn.telemetry.samples import namespace_of
 
 logger = structlog.get_logger(__name__)
 
@@ -18,11 +20,11 @@ Key = tuple[str, str]  # entity, signal
 
 @dataclass(slots=True)
 class Told:
-    """Open risks and failing signals by (entity, signal), and the event clock of each namespace."""
+    """Open risks and failing signals by (entity, signal), and how far each namespace was scored, by partition."""
 
     risks: dict[Key, Risk] = field(default_factory=dict)
     failing: set[Key] = field(default_factory=set)
-    watermarks: dict[str, datetime] = field(default_factory=dict)
+    watermarks: dict[tuple[str, int], datetime] = field(default_factory=dict)  # partition -1: all of the namespace
     predicted: dict[Key, datetime] = field(default_factory=dict)  # of the last risk, whatever its state
 
     def see(self, topic: str, payload: bytes) -> None:
@@ -41,8 +43,19 @@ class Told:
         elif isinstance(observation, Recovered):
             self.failing.discard((observation.entity, observation.signal))
         elif isinstance(observation, Watermark):
-            at = self.watermarks.get(observation.namespace)
-            self.watermarks[observation.namespace] = max(observation.at, at) if at else observation.at
+            for partition in observation.partitions or [-1]:
+                key = observation.namespace, partition
+                self.watermarks[key] = max(observation.at, self.watermarks.get(key, observation.at))
+
+    def restore(self, engine: RiskEngine, partition: int) -> None:
+        """Give an engine what was told of its namespace, if anything was."""
+        name = engine.namespace
+        scored = self.watermarks.get((name, partition), self.watermarks.get((name, -1)))
+        predicted = {key: at for key, at in self.predicted.items() if namespace_of(key[0]) == name}
+        failing = {key for key in self.failing if namespace_of(key[0]) == name}
+        if scored is not None or predicted or failing:
+            risks = {key: self.risks[key] for key in predicted if key in self.risks}
+            engine.restore(scored, risks, failing, predicted)
 
 
 def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:
@@ -66,7 +79,9 @@ def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:
             if messages:
                 deadline = time.monotonic() + timeout_seconds
             elif time.monotonic() > deadline:
-                raise TimeoutError(f"{len(unread)} partitions of risks and observations were not read: is the broker well?")
+                raise TimeoutError(
+                    f"{len(unread)} partitions of risks and observations were not read: is the broker well?"
+                )
             for message in messages:
                 if message.error() is None:
                     _see(told, failures, message.topic(), message.value())
