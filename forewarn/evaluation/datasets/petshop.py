@@ -66,7 +66,8 @@ def _issue(scenario: Path, path: Path, usual: Frame | None) -> _Issue:
     table = _metrics(next(iter(sorted(path.parent.glob("metrics.csv*")))))
     rows = table.index.to_numpy(np.float64)
     begins = float(told["target"]["timestamp"])
-    before, now = table[rows + _STEP / 2 <= begins], table[rows + _STEP / 2 > begins]
+    ended = max(int((rows + _STEP <= begins).sum()), 1)  # a row tells of the time that follows it
+    before, now = table.iloc[:ended], table.iloc[ended:]
     part = f"{scenario.name}/{path.parent.parent.name}/{path.parent.name} {told['target']['metric']}"
     return _Issue(part, told["target"], told["root_cause"]["node"], before if usual is None else usual, before, now)
 
