@@ -42,6 +42,14 @@ def standardised(train: Floats, test: Floats) -> tuple[Floats, Floats]:
     return np.nan_to_num((train - centre) / spread), np.nan_to_num((test - centre) / spread)
 
 
+def absolute_z(train: Floats, test: Floats) -> tuple[Floats, Floats]:
+    """|z| of every metric in both parts, by the scale that our detectors use: a metric that stood still has a floor."""
+    from forewarn.detection.scaling import ChannelScale
+
+    scale = ChannelScale.learn(train, clip=np.inf)
+    return np.nan_to_num(np.abs(scale.apply(train))), np.nan_to_num(np.abs(scale.apply(test)))
+
+
 def pca(usual: Floats, rows: Floats) -> Floats:
     """TSB-AD's PCA, which is pyod's: distances to the components, each over the share of variance it explains."""
     from scipy.spatial.distance import cdist

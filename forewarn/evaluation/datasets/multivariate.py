@@ -96,12 +96,12 @@ def _scored(machine: Machine, detector: SeriesDetector, options: Options) -> dic
 
 def _alarms(machine: Machine, detector: SeriesDetector, seed: int, step_seconds: float) -> dict[str, Any]:
     """Alarms of one machine at the budget, beside those of the largest |z|, with the same rule for its threshold."""
-    from forewarn.evaluation.datasets.anomaly_baselines import standardised
+    from forewarn.evaluation.datasets.anomaly_baselines import absolute_z
     from forewarn.evaluation.datasets.budgeted_alarms import alarms_at_budget, held_out_scores
 
     usual = held_out_scores(default_detector(seed), machine.train)
     own = alarms_at_budget(usual, score_after(detector, machine.train, machine.test), machine.label, step_seconds)
-    usual_z, z = (np.abs(part).max(axis=1) for part in standardised(machine.train, machine.test))
+    usual_z, z = (part.max(axis=1) for part in absolute_z(machine.train, machine.test))
     beside = alarms_at_budget(usual_z, z, machine.label, step_seconds)
     return {"part": machine.name, "own": own, "max_z": beside}
 
@@ -123,13 +123,13 @@ def _alarm_reports(rows: Sequence[Mapping[str, Any]]) -> list[DatasetReport]:
 
 def _explained(machine: Machine, detector: SeriesDetector) -> list[dict[str, Any]]:
     """One row an event: whether one of the metrics that weigh most in it is one that the label names."""
-    from forewarn.evaluation.datasets.anomaly_baselines import standardised
+    from forewarn.evaluation.datasets.anomaly_baselines import absolute_z
 
     if not machine.causes:
         return []
     before = machine.train[len(machine.train) - min(detector.context, len(machine.train)) :]
     parts = detector.contributions(np.concatenate([before, machine.test]))[len(before) :]
-    distance = np.abs(standardised(machine.train, machine.test)[1])
+    _, distance = absolute_z(machine.train, machine.test)
     rows = []
     for start, end, columns in machine.causes:
         rows.append(
