@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from forewarn.telemetry import otlp_walk as walk
 from forewarn.telemetry.otlp_split import Signal
 
 _LAST_TIME = 2**63 - 1  # nanoseconds; the year 2262
@@ -14,11 +15,11 @@ _LAST_TIME = 2**63 - 1  # nanoseconds; the year 2262
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """payload: the request as it may go on; rejected: how many records were left out, and why; taken: how many stay."""
+    """payload: the request as it may go on; rejected: how many records were left out, and why; empty: none stayed."""
 
     payload: bytes
-    taken: int
     rejected: int = 0
+    empty: bool = False
     reason: str = ""
 
 
@@ -28,13 +29,20 @@ def check(signal: Signal, payload: bytes, request: Message) -> Checked:
     A log record without any time gets that of its arrival as observed time, as OTLP asks of who receives it.
     payload: the request in protobuf; request: the same, decoded, which is changed.
     """
+    if walk.all_timed(payload, *_TAGS[signal]):
+        return Checked(payload)
     taken, rejected, changed = _CHECKS[signal](request)
     if not changed and not rejected:
-        return Checked(payload, taken)
+        return Checked(payload)
     reason = f"{rejected} records have no time between 1970 and 2262 ({_FIELDS[signal]})" if rejected else ""
-    return Checked(request.SerializeToString(), taken, rejected, reason)
+    return Checked(request.SerializeToString(), rejected, not taken, reason)
 
 
+_TAGS: dict[Signal, tuple[int, ...]] = {
+    "metrics": (walk.METRIC_TIME,),
+    "traces": (walk.SPAN_START,),
+    "logs": (walk.LOG_TIME, walk.LOG_OBSERVED),
+}
 _FIELDS = {"metrics": "time_unix_nano", "logs": "time_unix_nano", "traces": "start_time_unix_nano"}
 _Counts = tuple[int, int, bool]  # taken, rejected, whether the message was changed
 

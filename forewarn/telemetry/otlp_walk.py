@@ -1,4 +1,4 @@
-"""Walks the bytes of an OTLP metrics request, compiled: its metrics, and the data points of numbers and histograms.
+"""Walks the bytes of an OTLP request, compiled: its metrics, the data points of numbers and histograms, its times.
 
 Wire format: https://protobuf.dev/programming-guides/encoding. Field numbers: opentelemetry-proto, metrics.proto.
 Every read is checked against the end of its message; whatever is malformed, or legal but unusual (a group, a field
@@ -81,12 +81,24 @@ def read_histograms(payload: bytes, rows: NDArray[np.int64], seed: int) -> Histo
     return None if bad else Histograms(*points)
 
 
+def all_timed(payload: bytes, time_tag: int, observed_tag: int = 0) -> bool:
+    """Whether each record of a request has a time, at most 2**63 - 1 ns; False also for the protobuf library to judge.
+
+    time_tag: tag of the record's time (fixed64), METRIC_TIME for the data points of metrics; observed_tag: tag of the
+    time that stands in where that one is 0.
+    """
+    return bool(_timed(np.frombuffer(payload, np.uint8), time_tag, observed_tag))
+
+
+METRIC_TIME, SPAN_START, LOG_TIME, LOG_OBSERVED = _TIME, 0x39, 0x09, 0x59
+
+
 @njit(cache=True)
-def _varint(data: Any, at: int, end: int) -> Any:
+def _varint(data: Any, at: Any, end: int) -> Any:
     value = np.int64(0)
     shift = 0
     while at < end and shift < 64:
-        byte = np.int64(data[at])
+        byte = np.int64(data[np.uint64(at)])
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
@@ -96,8 +108,12 @@ def _varint(data: Any, at: int, end: int) -> Any:
 
 
 @njit(cache=True)
-def _field(data: Any, at: int, end: int) -> tuple[int, int, int]:
+def _field(data: Any, at: Any, end: int) -> Any:
     """Tag, start of the content, position after the field (or _BAD)."""
+    first = np.int64(data[np.uint64(at)])
+    if first < 0x80 and first & 7 == 2 and first >= 8 and at + 1 < end and data[np.uint64(at + 1)] < 0x80:
+        stop = at + 2 + np.int64(data[np.uint64(at + 1)])  # by far the most: a tag of one byte, a length of one byte
+        return first, at + 2, stop if stop <= end else _BAD
     tag, at = _varint(data, at, end)
     if at < 0 or tag < 8 or tag >= 1 << 32:
         return 0, 0, _BAD
@@ -219,9 +235,9 @@ def _data_points(data: Any, row: Any) -> bool:
 
 @njit(cache=True)
 def _word(data: Any, at: int) -> Any:
-    word = np.uint64(0)
+    word, first = np.uint64(0), np.uint64(at)  # an index without sign needs no check, and eight loads become one
     for i in range(8):
-        word |= np.uint64(data[at + i]) << np.uint64(8 * i)
+        word |= np.uint64(data[first + np.uint64(i)]) << np.uint64(8 * i)
     return word
 
 
@@ -242,7 +258,7 @@ def _hashed(h: Any, data: Any, start: int, stop: int) -> Any:
         at += 8
     tail = np.uint64(stop - start)
     while at < stop:
-        tail = (tail << np.uint64(8)) | np.uint64(data[at])
+        tail = (tail << np.uint64(8)) | np.uint64(data[np.uint64(at)])
         at += 1
     return _mixed(h, tail)
 
@@ -528,3 +544,51 @@ def _buckets(data: Any, at: int, end: int, counts: Any, counted: int) -> tuple[A
                 counts[counted] = np.float64(np.uint64(value))
                 counted += 1
     return offset, counted
+
+
+@njit(cache=True)
+def _timed(data: Any, time_tag: int, observed_tag: int) -> Any:
+    """The request, its resources, scopes and records (field 1, then 2, 2, 2 of the one before), without recursion."""
+    starts, ends = np.zeros(6, np.int64), np.zeros(6, np.int64)
+    ends[0], depth, deepest = len(data), 0, 5 if time_tag == _TIME else 3
+    while True:
+        if starts[depth] >= ends[depth]:
+            if depth == 0:
+                return True
+            depth -= 1
+            continue
+        tag, start, at = _field(data, starts[depth], ends[depth])
+        if at < 0:
+            return False
+        starts[depth] = at
+        if not _leads_on(tag, depth):
+            continue
+        if depth + 1 < deepest:
+            depth += 1
+            starts[depth], ends[depth] = start, at
+        elif not _has_time(data, start, at, time_tag, observed_tag):
+            return False
+
+
+@njit(cache=True)
+def _leads_on(tag: int, depth: int) -> bool:
+    """Whether a field of a message `depth` levels below the request holds records, or is one."""
+    if depth == 0 or depth == 4:  # resources of a request; data points of a gauge, sum, histogram or summary
+        return tag == _FIRST
+    if depth == 3:
+        return tag & 7 == 2 and (tag >> 3 == GAUGE or SUM <= tag >> 3 <= 11)
+    return tag == _SECOND
+
+
+@njit(cache=True)
+def _has_time(data: Any, at: int, end: int, time_tag: int, observed_tag: int) -> Any:
+    time = observed = np.int64(0)
+    while at < end:
+        tag, start, at = _field(data, at, end)
+        if at < 0:
+            return False
+        if tag == time_tag:
+            time = np.int64(_word(data, start))
+        elif tag == observed_tag:
+            observed = np.int64(_word(data, start))
+    return time > 0 or (time == 0 and observed > 0)

@@ -1,17 +1,22 @@
 """Prometheus remote write 1.0 to OTLP metrics, one request for each entity.
 
 https://prometheus.io/docs/specs/prw/remote_write_spec/. What a series is called is worked out once: its labels are
-looked up by their bytes on the wire.
+looked up by their bytes on the wire. Samples become data points without Python for each of them.
 """
 
+import os
 import struct
 from dataclasses import dataclass
+from threading import Lock
 
+import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from forewarn.telemetry import remote_write_walk as walk
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_attributes import resource_entity
 from forewarn.telemetry.proto.prometheus_remote_write_pb2 import Label, Sample, TimeSeries, WriteRequest
@@ -24,6 +29,7 @@ _STALE_POINT = struct.Struct("<BqBB")
 _TIME, _DOUBLE, _FLAGS, _NO_RECORDED_VALUE = 0x19, 0x21, 0x40, 1  # fields of a NumberDataPoint, and its flag
 _LATEST_MS = 2**63 // 10**6
 _SERIES_KEPT = 1_000_000
+_SEED = int.from_bytes(os.urandom(8), "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,84 @@ class Written:
 _known: dict[bytes, _Known] = {}
 
 
+class _Memory:
+    """Series that were met: where their bytes are, by the hash of their labels. Emptied when full."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # the doors read requests in several threads
+        self._clear()
+
+    def _clear(self) -> None:
+        self._keys, self._numbers = np.zeros(1024, np.uint64), np.full(1024, -1, np.int32)  # a hash table
+        self._known, self._series = 0, np.zeros((512, walk.KNOWN), np.int64)
+        self._groups: dict[tuple[str, bytes], int] = {}
+        self._pool, self._used = np.zeros(1 << 16, np.uint8), 0
+
+    def encode(self, body: bytes) -> Written | None:
+        """None for the protobuf library to judge. Raises DecodeError or TelemetryError for labels it cannot read."""
+        found = walk.find_series(body, _SEED)
+        if found is None:
+            return None
+        with self._lock:
+            numbers = self._numbered(body, found)
+            known = self._series[numbers]
+            groups, pool = list(self._groups), self._pool
+        encoded = walk.encode(body, found.rows, known, pool, len(groups))
+        if encoded is None:
+            return None
+        requests: dict[str, bytes] = {}
+        starts = encoded.starts.tolist()
+        for i, group in enumerate(encoded.groups.tolist()):
+            entity, resource = groups[group]
+            metrics = encoded.data[starts[i] : starts[i + 1]].tobytes()
+            requests[entity] = requests.get(entity, b"") + _field(0x0A, resource + _field(0x12, metrics))
+        return Written(requests, encoded.samples, int(found.rows[:, walk.HISTOGRAMS].sum()))
+
+    def _numbered(self, body: bytes, found: walk.Found) -> NDArray[np.int64]:
+        """Rows of the series, those of new ones too."""
+        numbers = walk.look_up(found.keys, self._keys, self._numbers)
+        if (numbers >= 0).all():
+            return numbers
+        if self._known + len(numbers) > _SERIES_KEPT:
+            self._clear()
+        for i in range(len(numbers)):
+            numbers[i] = walk.look_up(found.keys[i : i + 1], self._keys, self._numbers)[0]
+            if numbers[i] < 0:
+                start, stop = found.rows[i, : walk.STOP + 1].tolist()
+                labels = list(TimeSeries.FromString(body[start:stop]).labels)
+                numbers[i] = self._remember(int(found.keys[i]), _read_labels(labels))
+        return numbers
+
+    def _remember(self, key: int, one: _Known) -> int:
+        number = self._known
+        if number == len(self._series):
+            self._grow()
+        group = self._groups.setdefault((one.entity, one.resource), len(self._groups))
+        name, attributes = self._stored(one.metric), self._stored(one.attributes)
+        self._series[number] = group, one.counter, *name, *attributes
+        walk.enter(key, number, self._keys, self._numbers)
+        self._known += 1
+        return number
+
+    def _grow(self) -> None:
+        keys, numbers = self._keys, self._numbers
+        self._series = np.concatenate((self._series, np.zeros_like(self._series)))
+        self._keys, self._numbers = np.zeros(2 * len(keys), np.uint64), np.full(2 * len(keys), -1, np.int32)
+        for slot in np.flatnonzero(numbers >= 0).tolist():
+            walk.enter(int(keys[slot]), int(numbers[slot]), self._keys, self._numbers)
+
+    def _stored(self, content: bytes) -> tuple[int, int]:
+        start, stop = self._used, self._used + len(content)
+        if stop > len(self._pool):  # a copy: a thread may be reading the old one
+            self._pool = np.concatenate((self._pool, np.zeros(max(len(self._pool), len(content)), np.uint8)))
+        self._pool[start:stop] = np.frombuffer(content, np.uint8)
+        self._used = stop
+        return start, stop
+
+
+_memory = _Memory()
+
+
 def decode_write_request(body: bytes) -> Written:
     """Samples of an unpacked WriteRequest. Raises TelemetryError for what cannot be read.
 
@@ -57,6 +141,15 @@ def decode_write_request(body: bytes) -> Written:
     and stays an attribute. Series whose name ends in _total, _count, _sum or _bucket are cumulative counters, all
     others gauges. A staleness marker becomes a point with NO_RECORDED_VALUE; other NaN are left out.
     """
+    try:
+        written = _memory.encode(body)
+    except (DecodeError, TelemetryError):  # the reference says what is wrong first
+        written = None
+    return decode_write_request_reference(body) if written is None else written
+
+
+def decode_write_request_reference(body: bytes) -> Written:
+    """The same by the protobuf library, sample by sample: what the compiled way must be equal to."""
     try:
         request = WriteRequest.FromString(body)
     except DecodeError as error:

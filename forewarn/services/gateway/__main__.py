@@ -14,6 +14,10 @@ from forewarn.services.gateway.meters import Meters
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.stores.log import create_topics
+from forewarn.telemetry.otlp_check import check
+from forewarn.telemetry.otlp_split import REQUESTS
+from forewarn.telemetry.proto.prometheus_remote_write_pb2 import Label, Sample, TimeSeries, WriteRequest
+from forewarn.telemetry.remote_write import decode_write_request
 
 logger = structlog.get_logger("forewarn.services.gateway")
 
@@ -28,6 +32,7 @@ def main() -> None:
         create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
     except TimeoutError as error:
         sys.exit(f"gateway: {error}")
+    compile_doors()
     meters = Meters()
     gateway = Gateway(settings, Delivery(settings.kafka_bootstrap, settings.kafka_partitions), meters)
     server = uvicorn.Server(
@@ -46,6 +51,15 @@ def main() -> None:
     with heartbeat:
         logger.info("gateway listens", address=f"http://{settings.bind_host}:{settings.gateway_port}")
         server.run(sockets=[listener])
+
+
+def compile_doors() -> None:
+    """Before the first request comes, which would wait: the compiled parts, from their cache after the first start."""
+    for signal, request in REQUESTS.items():
+        check(signal, b"", request())
+    labels = [Label(name="__name__", value="x").SerializeToString()]
+    series = TimeSeries(labels=labels, samples=[Sample(value=1.0, timestamp=1)])
+    decode_write_request(WriteRequest(timeseries=[series]).SerializeToString())
 
 
 def refuse_open_door(settings: Settings) -> None:

@@ -193,7 +193,7 @@ class OtlpExport:
     def messages(self, body: bytes) -> list[Outgoing]:
         """What goes onto the topic. Raises TelemetryError, also where not one record can be kept; Refused."""
         checked = check(self._signal, *self._parsed(body))
-        if checked.rejected and not checked.taken:
+        if checked.rejected and checked.empty:
             raise TelemetryError(checked.reason)
         self.rejected, self.reason = checked.rejected, checked.reason
         return [
