@@ -26,7 +26,7 @@ def trend_survival(features: F64) -> F64:
     60, 180 and 360 steps) give, thinned where the signal falls back by itself (rotation, collection) or has stood
     this high before without failing. On the first day: the ramp that the signal is on.
     """
-    known = _season_known(features)[:, None]
+    known = season_known(features)[:, None]
     return np.where(known, _seasonal_survival(features), _ramp_survival(features))
 
 
@@ -34,7 +34,7 @@ def trend_quantiles(features: F64) -> F64:
     """10, 50 and 90 % quantile of the steps until the limit, given that it is reached: float64 [n, 3]."""
     median, weight = _candidates(features)
     season, ramp = np.exp((weight * np.log(median)).sum(1)), _ramp_steps_if_reached(features)
-    known = _season_known(features) | ~(ramp < MAX_STEPS)
+    known = season_known(features) | ~(ramp < MAX_STEPS)
     centre = np.where(known, season, np.maximum(ramp, 1.0))
     spread = np.exp(_Z80 * _SPREAD)
     return np.clip(np.stack([centre / spread, centre, centre * spread], 1), 1.0, MAX_STEPS)
@@ -45,7 +45,8 @@ def predict_linear_steps(features: F64) -> F64:
     return np.expm1(np.nan_to_num(features[:, INDEX["log_steps_to_limit_1h"]], nan=np.log1p(MAX_STEPS)))
 
 
-def _season_known(features: F64) -> NDArray[np.bool_]:
+def season_known(features: F64) -> NDArray[np.bool_]:
+    """Whether the same time of an earlier day was seen, bool [n]."""
     return np.isfinite(features[:, INDEX["season_rise_1h"]])
 
 

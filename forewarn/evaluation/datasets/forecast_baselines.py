@@ -1,0 +1,57 @@
+"""AutoETS and AutoARIMA of statsforecast, as an evaluation compares forecasts with them."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.forecasting.forecaster import LEVELS, MEDIAN
+
+Floats = NDArray[np.float64]
+_INTERVALS = (20, 40, 60, 80)
+_LONGEST_SEASON = 24  # AutoETS ignores longer ones, and AutoARIMA takes hours with them
+
+
+def statistical_forecasts(
+    past: Floats, first: int, origins: Sequence[int], steps: int, season: int
+) -> dict[str, Floats]:
+    """{name: [O, steps, 9]} for one series [T] without missing cells.
+
+    A model is chosen and fitted on the cells before `first`; at each origin its state is brought up to date with the
+    cells before that origin (`forward`), its parameters stay. What cannot be fitted forecasts the last value.
+    """
+    season = season if 1 < season <= _LONGEST_SEASON and first >= 3 * season else 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {name: _rolled(model, past, first, origins, steps) for name, model in _models(season).items()}
+
+
+def _models(season: int) -> dict[str, Any]:
+    from statsforecast.models import AutoARIMA, AutoETS
+
+    return {
+        "auto_ets": AutoETS(season_length=season),
+        "auto_arima": AutoARIMA(
+            season_length=season, max_p=3, max_q=3, max_P=1, max_Q=1, nmodels=20, approximation=True
+        ),
+    }
+
+
+def _rolled(model: Any, past: Floats, first: int, origins: Sequence[int], steps: int) -> Floats:
+    try:
+        model.fit(past[:first])
+        rows = [_quantiles(model.forward(past[:at], steps, level=list(_INTERVALS))) for at in origins]
+    except Exception:  # a library's numerical failures have no type of their own
+        rows = [np.repeat(past[at - 1], steps * len(LEVELS)).reshape(steps, -1) for at in origins]
+    return np.stack(rows)
+
+
+def _quantiles(said: dict[str, Any]) -> Floats:
+    """[steps, 9] from the mean and central intervals."""
+    low = [said[f"lo-{level}"] for level in reversed(_INTERVALS)]
+    high = [said[f"hi-{level}"] for level in _INTERVALS]
+    stacked = np.stack([*low, said["mean"], *high], axis=1).astype(np.float64)
+    stacked = np.where(np.isfinite(stacked), stacked, stacked[:, MEDIAN : MEDIAN + 1])
+    return np.sort(stacked, axis=1)
