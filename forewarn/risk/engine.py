@@ -17,6 +17,7 @@ from forewarn.risk.dependencies import Dependencies, Objective, objectives_of
 from forewarn.risk.drivers import Subject, companions, own_drivers
 from forewarn.risk.episodes import WITHDRAW, Episode, counted, step
 from forewarn.risk.origin import Nearby, callers, origins, reached
+from forewarn.risk.past import Key, Past
 from forewarn.risk.records import (
     Abstained,
     Driver,
@@ -75,9 +76,10 @@ class RiskEngine:
         self._failing: dict[Series, int] = {}  # cell in which the signal was last at its limit
         self._silent = np.zeros(0, np.int8)  # by row, number of the reason in _REASONS
         self._active = np.zeros(0, np.bool_)  # by row, whether it has an episode, is failing or may be restored
-        self._identity: dict[tuple[str, str], str] = {}  # episode, by entity and signal
-        self._known: dict[tuple[str, str], tuple[Episode, bool]] = {}  # restored, by entity and signal
-        self._told_cell: dict[tuple[str, str], int] = {}  # of the last risk before a restart
+        self._identity: dict[Key, str] = {}  # episode, by entity and signal
+        self._known: dict[Key, tuple[Episode, int]] = {}  # restored: episode, and last cell at the limit (-1: none)
+        self._recovered_cell: dict[Key, int] = {}  # of a recovery that was told before a restart and comes again
+        self._told_cell: dict[Key, int] = {}  # of the last risk before a restart
         self._restored = False  # and not scored since
         self._watched_cell = -1  # failures were looked for in all cells before it
 
@@ -97,9 +99,8 @@ class RiskEngine:
         if any(peer.bulk for peer in self.peers):
             return None
         # one event clock for the namespace: that of the part of which least was read
-        newest = min(max(peer.windows.newest_ns, peer.read_until_ns) for peer in self.peers)
-        if newest < 0:  # nothing but what is derived
-            newest = max(peer.derived_ns for peer in self.peers)
+        clocks = [max(p.windows.newest_ns, p.read_until_ns) for p in self.peers if p.windows.newest_ns >= 0]
+        newest = min(clocks) if clocks else max(peer.derived_ns for peer in self.peers)
         end = newest // self.windows.step_ns - self._hold + 1
         if newest < 0 or end < self.scored_cell + self._score_every:
             return None
@@ -123,30 +124,28 @@ class RiskEngine:
         self.scored_cell = ends[0] - every
         return ends
 
-    def restore(
-        self,
-        scored_until: datetime | None,
-        episodes: dict[tuple[str, str], Risk],
-        failing: set[tuple[str, str]],
-        told: dict[tuple[str, str], datetime] | None = None,
-    ) -> None:
-        """Take up what was told before a restart: last watermark (None: nothing was scored to its end), open risks and
-        failing (entity, signal), and when the last risk about each was predicted, whatever its state."""
+    def restore(self, past: Past) -> None:
+        """Take up what was told before a restart. What was told after the last watermark comes again and is not told."""
         self._restored = True
-        self._told_cell = {key: int(at.timestamp() * 1e9) // self.windows.step_ns for key, at in (told or {}).items()}
-        if scored_until is not None:
-            self.scored_cell = int(scored_until.timestamp() * 1e9) // self.windows.step_ns
+        self._told_cell = {key: self._cell(at) for key, at in past.predicted.items()}
+        if past.scored_until is not None:
+            self.scored_cell = self._cell(past.scored_until)
             self._watched_cell = self.scored_cell - RECOVERY_STEPS  # what still fails was at its limit since then
-        for key, risk in episodes.items():
-            cell = int(risk.predicted_at.timestamp() * 1e9) // self.windows.step_ns
-            p50 = risk.time_to_failure.p50
-            left = (risk.horizon_seconds if p50 is None else p50) / self.step_seconds
-            episode = Episode(0, 0, cell, cell, cell + left, risk.probability, risk.revision)
-            self._known[key] = (episode, key in failing)
+        for key, risk in past.risks.items():
+            cell, p50 = self._cell(risk.predicted_at), risk.time_to_failure.p50
+            left = np.inf if p50 is None else p50 / self.step_seconds  # JSON has no infinity
+            self._known[key] = Episode(0, 0, cell, cell, cell + left, risk.probability, risk.revision), -1
             self._identity[key] = risk.episode
-        for key in failing - set(episodes):
-            self._known[key] = (Episode(), True)
-        self._active[:] = True
+        for key, event in past.events.items():
+            cell, episode = self._cell(event.at), self._known.get(key, (Episode(), -1))[0]
+            if isinstance(event, FailureObserved):
+                self._known[key] = episode, max(self._watched_cell, cell)
+            elif cell + RECOVERY_STEPS > self.scored_cell:  # told after the watermark
+                self._known[key] = episode, cell - 1
+                self._recovered_cell[key] = cell
+
+    def _cell(self, at: datetime) -> int:
+        return round(at.timestamp() * 1e9) // self.windows.step_ns
 
     def assess(self, end: int, scorer: Scorer) -> tuple[list[Risk], list[Observation], Snapshot, Scores]:
         """Score everything at the start of cell `end`; what is to be told, and the scores for whoever keeps them."""
@@ -264,6 +263,8 @@ class RiskEngine:
         for series, last in list(self._failing.items()):
             if end - last > RECOVERY_STEPS:
                 del self._failing[series]
+                if self._recovered_cell.pop((series.entity, series.name), -1) > last:
+                    continue
                 mode = failure_mode(series.signal).mode
                 found.append(Recovered(series.entity, series.name, mode, self._time(last + 1)))
         return found
@@ -273,8 +274,8 @@ class RiskEngine:
         known = self._known.pop((series.entity, series.name), None)
         if known is not None:
             self._episodes[series] = known[0]
-            if known[1]:
-                self._failing[series] = self._watched_cell
+            if known[1] >= 0:
+                self._failing[series] = known[1]
 
     def _tell(self, series: Series, seen: Snapshot, scores: Scores, i: int, end: int, scorer: Scorer) -> Risk | None:
         self._take_up(series)

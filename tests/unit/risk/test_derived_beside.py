@@ -82,6 +82,14 @@ def test_the_clock_of_a_namespace_without_metrics_is_what_is_derived() -> None:
     assert engine.due() == START // 60 + 8
 
 
+def test_a_part_of_the_namespace_with_nothing_but_what_is_derived_holds_back_no_other() -> None:
+    engine, other = RiskEngine("shop", 60, 120, 1), RiskEngine("shop", 60, 120, 1)
+    engine.peers = other.peers = [engine, other]
+    other.ingest(derived("shop/web", 0, 3))
+    engine.ingest(measured("shop/api", 0, 10))
+    assert engine.due() == START // 60 + 8
+
+
 def test_what_piled_up_in_a_pause_is_scored_before_it_would_be_passed_over() -> None:
     engine, scored = RiskEngine("shop", 60, 120, 1), []
     for first in range(0, 200, 4):
