@@ -125,7 +125,7 @@ class RiskEngine:
         return ends
 
     def restore(self, past: Past) -> None:
-        """Take up what was told before a restart. What was told after the last watermark comes again and is not told."""
+        """Take up what was told before a restart; what was told after the last watermark is not told again."""
         self._restored = True
         self._told_cell = {key: self._cell(at) for key, at in past.predicted.items()}
         if past.scored_until is not None:

@@ -181,7 +181,9 @@ class PredictionStream:
         if engine is None:
             s = self.settings
             engine = RiskEngine(namespace, s.step_of(namespace), s.lateness_seconds, s.score_every_steps, self._budget)
-            self._told.restore(engine, partition)
+            past = self._told.past(namespace, partition)
+            if past is not None:
+                engine.restore(past)
             self._engines[(partition, namespace)] = engine
             peers = [e for (_, n), e in self._engines.items() if n == namespace]
             for each in peers:

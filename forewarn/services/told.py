@@ -8,22 +8,20 @@ import msgspec
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from forewarn.risk.engine import RiskEngine
+from forewarn.risk.past import Key, Past
 from forewarn.risk.records import FailureObserved, Recovered, Risk, Watermark, decode_observation, decode_risk
 from forewarn.telemetry import topics
 from forewarn.telemetry.samples import namespace_of
 
 logger = structlog.get_logger(__name__)
 
-Key = tuple[str, str]  # entity, signal
-
 
 @dataclass(slots=True)
 class Told:
-    """Open risks and failing signals by (entity, signal), and how far each namespace was scored, by partition."""
+    """Open risks and failures by (entity, signal), and how far each namespace was scored, by partition."""
 
     risks: dict[Key, Risk] = field(default_factory=dict)
-    failing: set[Key] = field(default_factory=set)
+    events: dict[Key, FailureObserved | Recovered] = field(default_factory=dict)  # the last of each signal
     watermarks: dict[tuple[str, int], datetime] = field(default_factory=dict)  # partition -1: all of the namespace
     predicted: dict[Key, datetime] = field(default_factory=dict)  # of the last risk, whatever its state
 
@@ -38,24 +36,21 @@ class Told:
                 self.risks[(risk.entity, risk.signal)] = risk
             return
         observation = decode_observation(payload)
-        if isinstance(observation, FailureObserved):
-            self.failing.add((observation.entity, observation.signal))
-        elif isinstance(observation, Recovered):
-            self.failing.discard((observation.entity, observation.signal))
+        if isinstance(observation, FailureObserved | Recovered):
+            self.events[(observation.entity, observation.signal)] = observation
         elif isinstance(observation, Watermark):
             for partition in observation.partitions or [-1]:
                 key = observation.namespace, partition
                 self.watermarks[key] = max(observation.at, self.watermarks.get(key, observation.at))
 
-    def restore(self, engine: RiskEngine, partition: int) -> None:
-        """Give an engine what was told of its namespace, if anything was."""
-        name = engine.namespace
-        scored = self.watermarks.get((name, partition), self.watermarks.get((name, -1)))
-        predicted = {key: at for key, at in self.predicted.items() if namespace_of(key[0]) == name}
-        failing = {key for key in self.failing if namespace_of(key[0]) == name}
-        if scored is not None or predicted or failing:
-            risks = {key: self.risks[key] for key in predicted if key in self.risks}
-            engine.restore(scored, risks, failing, predicted)
+    def past(self, namespace: str, partition: int) -> Past | None:
+        """What was told of a namespace, None where nothing was."""
+        scored = self.watermarks.get((namespace, partition), self.watermarks.get((namespace, -1)))
+        predicted = {key: at for key, at in self.predicted.items() if namespace_of(key[0]) == namespace}
+        events = {key: event for key, event in self.events.items() if namespace_of(key[0]) == namespace}
+        if scored is None and not predicted and not events:
+            return None
+        return Past(scored, {key: self.risks[key] for key in predicted if key in self.risks}, predicted, events)
 
 
 def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from forewarn.risk.engine import RiskEngine
+from forewarn.risk.engine import LOOK_BACK_STEPS, RiskEngine
+from forewarn.risk.past import Past
 from forewarn.risk.records import Abstained, FailureObserved, Observation, Recovered, Risk
 from forewarn.risk.scorer import TrendScorer
 from forewarn.telemetry.samples import SampleBatch, Series
@@ -126,11 +127,58 @@ def test_a_restart_neither_repeats_nor_forgets() -> None:
     engine = RiskEngine("shop", 60, 0, 1)
     before, _ = run(values[:550], engine)
     again = RiskEngine("shop", 60, 0, 1)
-    again.restore(at(550), {(USAGE.entity, USAGE.name): before[-1]}, set())
+    key = (USAGE.entity, USAGE.name)
+    again.restore(Past(at(550), {key: before[-1]}, {key: before[-1].predicted_at}))
     again.ingest(batch(values[:550], 0))
     assert again.due() is None
     after, observations = run(values[550:], again, first=550)
     assert {r.episode for r in after} <= {before[0].episode}
     assert len({r.risk_id for r in before + after}) == len(before) + len(after)
-    assert abs(len(before) + len(after) - len(whole)) <= 1
+    assert [r.risk_id for r in before + after] == [r.risk_id for r in whole]
     assert sum(isinstance(o, FailureObserved) for o in observations) == 1
+
+
+@pytest.mark.parametrize("watermark", [652, 660, 690, 698, 699, 705])
+def test_failures_and_recoveries_after_the_watermark_are_not_told_again(watermark: int) -> None:
+    values = np.concatenate([np.minimum(leak(), 1e9), np.full(60, 3e8)])
+    values[680:] = 3e8
+    whole = [o for o in run(values)[1] if isinstance(o, FailureObserved | Recovered)]
+    engine, key = RiskEngine("shop", 60, 0, 1), (USAGE.entity, USAGE.name)
+    risks, seen = run(values[:700], engine)
+    told = [o for o in seen if isinstance(o, FailureObserved | Recovered)]
+    open_risks = {} if told else {key: risks[-1]}
+    again = RiskEngine("shop", 60, 0, 1)
+    again.restore(Past(at(watermark), open_risks, {key: risks[-1].predicted_at}, {key: told[-1]}))
+    again.ingest(batch(values[:700], 0))
+    again.bulk = False
+    more: list[Observation] = []
+    for end in again.pending():
+        more += again.assess(end, TrendScorer())[1]
+    more += run(values[700:], again, first=700)[1]
+    after = [o for o in more if isinstance(o, FailureObserved | Recovered)]
+    assert [(type(o), o.at) for o in told + after] == [(type(o), o.at) for o in whole]
+
+
+def test_a_failure_while_nobody_scored_is_told() -> None:
+    values = np.concatenate([np.full(600, 3e8), np.full(20, 1e9), np.full(80, 3e8)])
+    engine = RiskEngine("shop", 60, 0, 1)
+    run(values[:595], engine)
+    engine.ingest(batch(values[595:], 595))
+    engine.bulk = False
+    ends = engine.pending()
+    assert len(ends) == LOOK_BACK_STEPS
+    events = [o for end in ends for o in engine.assess(end, TrendScorer())[1]]
+    times = [(type(o), o.at) for o in events if isinstance(o, FailureObserved | Recovered)]
+    assert times == [(FailureObserved, at(600)), (Recovered, at(620))]
+
+
+def test_a_part_that_is_not_read_yet_holds_the_clock() -> None:
+    read, behind = RiskEngine("shop", 60, 0, 1), RiskEngine("shop", 60, 0, 1)
+    read.peers = behind.peers = [read, behind]
+    for i in range(20):
+        behind.ingest(batch(np.full(1, 3e8), i))
+    for i in range(60):
+        read.ingest(batch(np.full(1, 3e8), i))
+    assert read.due() == behind.due() == START // STEP_NS + 20
+    behind.read_until_ns = START + 59 * STEP_NS
+    assert read.due() == behind.due() == START // STEP_NS + 60
