@@ -1,6 +1,5 @@
 """Disks' SMART attributes as read: one row a stretch without change, one failure or censoring a disk."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ def history(table: pd.DataFrame) -> History:
     table = table.drop_duplicates(["serial_number", "date_start"], keep="last")
     disk = pd.factorize(table["serial_number"])[0].astype(np.int64)
     failed = table["fails"].to_numpy(np.float64) > 0
-    before: Ints = pd.Series(failed.astype(np.int64)).groupby(disk).cumsum().to_numpy() - failed
+    before: Floats = pd.Series(failed.astype(np.float64)).groupby(disk).cumsum().to_numpy() - failed
     keep: NDArray[np.bool_] = before == 0
     return _of_sorted(table[keep], disk[keep])
 
@@ -95,8 +94,8 @@ def _of_sorted(table: pd.DataFrame, disk: Ints) -> History:
     day = np.ceil(start).astype(np.int64)
     age = table["tstart"].to_numpy(np.float64) / 24.0 + (day - start)
     heads = table.iloc[first[:-1]]
-    model, models = pd.factorize(heads["model"].astype(str), sort=True)
-    maker, makers = pd.factorize(heads["manufacturer"].astype(str), sort=True)
+    model, models = _codes(heads["model"], day[first[:-1]])
+    maker, makers = _codes(heads["manufacturer"], day[first[:-1]])
     return History(
         disk=disk,
         day=day,
@@ -105,11 +104,11 @@ def _of_sorted(table: pd.DataFrame, disk: Ints) -> History:
         first=first,
         end=np.ceil(np.maximum.reduceat(stop, first[:-1])).astype(np.int64),
         failed=np.logical_or.reduceat(table["fails"].to_numpy(np.float64) > 0, first[:-1]),
-        model=model.astype(np.int64),
-        maker=maker.astype(np.int64),
+        model=model,
+        maker=maker,
         size_tb=heads["size_tb"].to_numpy(np.float64),
-        models=_names(models),
-        makers=_names(makers),
+        models=models,
+        makers=makers,
     )
 
 
@@ -117,5 +116,10 @@ def _days(column: Any) -> Floats:
     return np.asarray(column.to_numpy().astype("datetime64[s]").astype(np.float64) / 86400.0)
 
 
-def _names(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(str(value) for value in values)
+def _codes(names: "pd.Series[Any]", begin: Ints) -> tuple[Ints, tuple[str, ...]]:
+    """Codes in the order in which names first appear, so that one that comes later moves none."""
+    order = np.lexsort((names.astype(str).to_numpy().astype("U"), begin))
+    codes, found = pd.factorize(names.astype(str).to_numpy()[order])
+    out = np.empty(len(names), dtype=np.int64)
+    out[order] = codes
+    return out, tuple(str(name) for name in found)
