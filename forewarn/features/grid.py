@@ -54,7 +54,8 @@ class Cells:
     """Arrays of the windows of S series; see `windows_kernel` for what the columns mean.
 
     fine, medium, coarse: float32 [S, capacity], NaN = missing. base: absolute number of the first column's cell.
-    head: newest cell, -1 before the first sample. last_value: latest sample or rate. ended: cell of a stale marker, -1
+    head: newest cell, -1 before the first sample. last_value: the newest cell that had a sample, last_cell: which that is,
+    earlier: the one before it. ended: cell of a stale marker, -1
     while samples come.
     """
 
@@ -65,7 +66,8 @@ class Cells:
         self.head, self.first = np.full(n, -1, np.int64), np.zeros(n, np.int64)
         self.counts = np.zeros((n, OPEN_CELLS), np.uint16)
         self.last_time = np.full(n, np.iinfo(np.int64).min // 2, np.int64)
-        self.last_raw, self.last_value = np.full(n, np.nan), np.full(n, np.nan)
+        self.last_raw, self.last_value, self.earlier = (np.full(n, np.nan) for _ in range(3))
+        self.last_cell = np.full(n, -1, np.int64)
         self.ended = np.full(n, -1, np.int64)
         self.tallies = np.zeros(4, np.int64)  # taken, late, stale, resets
 
@@ -83,8 +85,8 @@ class Cells:
         """Make a row one without samples."""
         self.fine[row], self.medium[row], self.coarse[row] = np.nan, np.nan, np.nan
         self.fine_base[row] = self.medium_base[row] = self.coarse_base[row] = self.first[row] = self.counts[row] = 0
-        self.head[row] = self.ended[row] = -1
-        self.last_raw[row] = self.last_value[row] = np.nan
+        self.head[row] = self.ended[row] = self.last_cell[row] = -1
+        self.last_raw[row] = self.last_value[row] = self.earlier[row] = np.nan
         self.last_time[row] = np.iinfo(np.int64).min // 2
 
     def put(
@@ -94,8 +96,8 @@ class Cells:
         put_samples(
             rows, times, values, kinds, step_ns,
             self.fine, self.fine_base, self.medium, self.medium_base, self.coarse, self.coarse_base,
-            self.head, self.first, self.counts, self.last_time, self.last_raw, self.last_value, self.ended,
-            self.tallies,
+            self.head, self.first, self.counts, self.last_time, self.last_raw, self.last_value, self.last_cell,
+            self.earlier, self.ended, self.tallies,
         )  # fmt: skip
 
 

@@ -157,34 +157,48 @@ def _safe_high(coarse: F32, end: int, limit: float) -> float:
 
 
 @njit(cache=True)
-def _season(coarse: F32, index: int, limit: float, buffer: F64) -> float:
-    """Median of the same time of the last SEASON_DAYS days (those below the limit) for a cell; NaN without a day.
+def _season(coarse: F32, first: int, limit: float, days: F32, counts: I64, profile: F64) -> None:
+    """profile [n]: for the cells from `first` on the median of the same time of the last SEASON_DAYS days, of those
+    below the limit; NaN without a day.
 
-    The median follows the day and not one bad day: an incident of yesterday is no season.
+    The median follows the day and not one bad day: an incident of yesterday is no season. days: float32
+    [SEASON_DAYS, n] and counts: int64 [n] are room to work in: whole rows are sorted at once, which compiles to vectors.
     """
-    n = 0
-    for day in range(1, SEASON_DAYS + 1):
-        i = index - DAY_COARSE * day
-        if 0 <= i < len(coarse) and not np.isnan(coarse[i]) and not coarse[i] >= limit:
-            place = n
-            while place > 0 and buffer[place - 1] > coarse[i]:  # insertion: faster than a sort of seven
-                buffer[place] = buffer[place - 1]
-                place -= 1
-            buffer[place] = coarse[i]
-            n += 1
-    return 0.5 * (buffer[(n - 1) // 2] + buffer[n // 2]) if n else np.nan
+    n = len(profile)
+    reach = min(SEASON_DAYS, (first + n - 1) // DAY_COARSE)
+    counts[:] = 0
+    for day in range(reach):
+        begin = first - DAY_COARSE * (day + 1)
+        days[day, : max(-begin, 0)] = np.inf
+        for i in range(max(-begin, 0), n):
+            value = coarse[begin + i]
+            good = not (np.isnan(value) or value >= limit)
+            days[day, i] = value if good else np.float32(np.inf)
+            counts[i] += good
+    for last in range(reach - 1, 0, -1):
+        for row in range(last):
+            low, high = days[row], days[row + 1]
+            for i in range(n):
+                a, b = low[i], high[i]
+                low[i], high[i] = (a if a < b else b), (b if a < b else a)
+    for i in range(n):
+        c = counts[i]
+        profile[i] = 0.5 * (np.float64(days[(c - 1) // 2, i]) + np.float64(days[c // 2, i])) if c else np.nan
 
 
 @njit(cache=True)
 def _season_features(coarse: F32, ec: int, scale: float, limit: float, ratio: float, spread: float, out: F64) -> None:
     """What the season explains, the trend of what it does not, and the path that both give."""
-    buffer = np.empty(SEASON_DAYS)
-    profile = np.empty(SIX_HOURS + DAY_COARSE)  # from six hours ago to a day ahead of `ec`; no season: flat
-    for i in range(len(profile)):
-        value = _season(coarse, ec - SIX_HOURS + i, limit, buffer)
-        profile[i] = value / scale if not np.isnan(value) else (profile[i - 1] if i > 0 else 0.0)
+    profile = np.zeros(SIX_HOURS + DAY_COARSE)  # from six hours ago to a day ahead of `ec`; no season: flat
+    known = False
+    if ec - SIX_HOURS + len(profile) > DAY_COARSE:
+        days, counts = np.empty((SEASON_DAYS, len(profile)), np.float32), np.empty(len(profile), np.int64)
+        _season(coarse, ec - SIX_HOURS, limit, days, counts, profile)
+        known = counts[SIX_HOURS] > 0
+        before = 0.0
+        for i in range(len(profile)):
+            before = profile[i] = before if np.isnan(profile[i]) else profile[i] / scale
     now = profile[SIX_HOURS]
-    known = not np.isnan(_season(coarse, ec, limit, buffer))
     if known:
         out[_SEASON_DIFF] = ratio - now
         out[_SEASON_Z] = out[_SEASON_DIFF] / spread

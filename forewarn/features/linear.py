@@ -23,7 +23,8 @@ def linear_steps_to_limit(store: WindowStore, end: int) -> tuple[I64, F64]:
     store.close_cells(end)
     cells = store._cells
     begun = cells.head[store._limited] >= 0  # a series whose first samples are stale markers has no cells
-    rows, limits = store._limited[begun], cells.last_value[store._limit_row[begun]]
+    rows = store._limited[begun]
+    limits = store.known_before(store._limit_row[begun], end)
     out = np.empty(len(rows))
     _steps(cells.fine, rows, end - cells.fine_base[rows], limits, out)
     return rows, out

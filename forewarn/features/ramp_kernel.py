@@ -103,23 +103,34 @@ def _hinge(z: F64, s: F64) -> tuple[int, float, float]:
     n = len(z)
     mean = z.mean()
     total = ((z - mean) ** 2).sum()
+    errors, slopes = np.full(_STARTS, np.inf), np.zeros(_STARTS)
+    count = ss = sss = sz = ssz = 0.0  # sums over the cells from `i` on
+    j = n
+    for k in range(_STARTS - 1, -1, -1):
+        i = _begin(k, n)
+        while j > i:
+            j -= 1
+            value = z[j] - mean
+            count += 1
+            ss += s[j]
+            sss += s[j] * s[j]
+            sz += value
+            ssz += s[j] * value
+        sx, sxx, sxz = ss - count * s[i], sss - 2 * s[i] * ss + count * s[i] * s[i], ssz - s[i] * sz
+        variance = sxx - sx * sx / n
+        if variance > 0:
+            slopes[k] = sxz / variance
+            errors[k] = total - slopes[k] * sxz
     best, start, slope = np.inf, 0, 0.0
     for k in range(_STARTS):
-        i = k * max(n - 4, 1) // _STARTS
-        sx = sxx = sxz = 0.0
-        for j in range(i, n):
-            x = s[j] - s[i]
-            sx += x
-            sxx += x * x
-            sxz += x * (z[j] - mean)
-        variance = sxx - sx * sx / n
-        if variance <= 0:
-            continue
-        b = sxz / variance
-        error = total - b * sxz
-        if error < 0.98 * best:
-            best, start, slope = error, i, b
+        if errors[k] < 0.98 * best:
+            best, start, slope = errors[k], _begin(k, n), slopes[k]
     return start, slope, (1.0 - best / total if total > 1e-12 else 0.0)
+
+
+@njit(cache=True)
+def _begin(candidate: int, n: int) -> int:
+    return candidate * max(n - 4, 1) // _STARTS
 
 
 @njit(cache=True)

@@ -17,7 +17,7 @@ from forewarn.features.definitions import (
 from forewarn.features.grid import Cells
 from forewarn.features.kernel import features_kernel
 from forewarn.features.series_budget import SeriesBudget
-from forewarn.features.windows_kernel import OPEN_CELLS, advance_rows
+from forewarn.features.windows_kernel import OPEN_CELLS, advance_rows, known_before
 from forewarn.telemetry.limits import limit_pairs
 from forewarn.telemetry.samples import SampleBatch, Series
 
@@ -193,7 +193,8 @@ class WindowStore:
         self._link()
         self.close_cells(end)
         begun = self._begun(self._limited, end)
-        rows, limits = self._limited[begun], self._cells.last_value[self._limit_row[begun]]
+        rows = self._limited[begun]
+        limits = self.known_before(self._limit_row[begun], end)
         features = self._features(rows, end, limits)
         context = self._context
         self._add_roles(features, rows, end, context)
@@ -204,6 +205,12 @@ class WindowStore:
         first = self._cells.first[rows]
         begun: NDArray[np.bool_] = (first > 0) & (first < end)
         return begun
+
+    def known_before(self, rows: I64, end: int) -> F64:
+        """The newest value of each row before cell `end`, however long ago: float64 [R], NaN where there is none."""
+        out, c = np.empty(len(rows)), self._cells
+        known_before(c.fine, c.fine_base, c.last_value, c.last_cell, c.earlier, rows, end, out)
+        return out
 
     def _features(self, rows: I64, end: int, limits: F64) -> F64:
         c = self._cells

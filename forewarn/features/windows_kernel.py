@@ -94,6 +94,8 @@ def put_samples(
     last_time: I64,
     last_raw: F64,
     last_value: F64,
+    last_cell: I64,
+    earlier: F64,
     ended: I64,
     tallies: I64,
 ) -> None:
@@ -155,7 +157,9 @@ def put_samples(
             if (cell // COARSE_STEPS + 1) * COARSE_STEPS <= head[row]:
                 _put_blocks(fine, fine_base, coarse, coarse_base, row, COARSE_STEPS, cell)
         else:
-            last_value[row] = value
+            if cell > last_cell[row]:
+                earlier[row], last_cell[row] = last_value[row], cell
+            last_value[row] = fine[row, column]
 
 
 @njit(cache=True)
@@ -169,3 +173,20 @@ def advance_rows(
             for cell in range(max(head[row] + 1, to - OPEN_CELLS + 1), to + 1):
                 counts[row, cell % OPEN_CELLS] = 0
             advance(fine, fine_base, medium, medium_base, coarse, coarse_base, head, row, to)
+
+
+@njit(cache=True)
+def known_before(
+    fine: F32, fine_base: I64, last_value: F64, last_cell: I64, earlier: F64, rows: I64, end: int, out: F64
+) -> None:
+    """out [R]: the newest cell of each row before `end`, as history on a grid has it. Where a row was silent for
+    longer than its window, what it told last."""
+    for i in range(len(rows)):
+        row = rows[i]
+        column = min(end - fine_base[row], fine.shape[1]) - 1
+        while column >= 0 and np.isnan(fine[row, column]):
+            column -= 1
+        if column >= 0:
+            out[i] = fine[row, column]
+        else:
+            out[i] = last_value[row] if last_cell[row] < end else earlier[row]

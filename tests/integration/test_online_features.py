@@ -123,8 +123,7 @@ def test_stream_and_history_and_online_store_agree_on_real_data(
     names = [s.id for s in late.series]
     assert names and set(names) <= set(batch)
     expected = np.array([batch[name][1] for name in names])
-    # Cells are single precision: with many samples in a cell the last bit depends on how messages cut them.
-    np.testing.assert_allclose(late.features, expected, rtol=1e-6, atol=1e-7, equal_nan=True)
+    np.testing.assert_allclose(late.features, expected, rtol=0, atol=1e-9, equal_nan=True)
     rows = pd.DataFrame({"series_id": names, "event_timestamp": pd.Timestamp(late.at)})
     known = feature_store.historical_features(store, rows)[list(FEATURE_NAMES)].to_numpy(float)
     np.testing.assert_allclose(known, expected, rtol=0, atol=1e-9, equal_nan=True)

@@ -71,6 +71,31 @@ def test_stream_features_equal_batch_features(seed: int) -> None:
     assert store.tallies["late"] == 0
 
 
+def test_a_limit_that_changes_and_is_told_seldom_is_the_same_in_both() -> None:
+    """A limit of no round number, raised in the middle, several samples in a cell, then silent for a day."""
+    start, cells = grid_start(1_700_000_000 * 10**9, STEP), 3000
+    t = np.arange(cells)
+    told = np.array([0.0, 0.3, 500.1, 500.4, 900.2, 1500.0])
+    limit = np.array([1e9 / 3, 1e9 / 3 + 10, 2e9 / 3, 2e9 / 3 + 7, 1e9 / 7, 1e9 / 9])
+    times = start + np.concatenate([t * STEP_NS, (told * STEP_NS).astype(np.int64)])
+    index = np.repeat(np.array([0, 1], np.int32), [cells, len(told)])
+    values = np.concatenate([1e8 + 1e5 * t, limit])
+    order = np.argsort(times, kind="stable")
+    index, times, values = index[order], times[order], values[order]
+    series, ends = SERIES[:2], np.array([100, 501, 900, 901, 1500, 2900])
+    grid = to_grids(index, times, values, [s.kind for s in series], start, STEP, cells)
+    expected = features_at(grid, limits_grid(grid, series), ends, context_of(series))[0]
+    store, sent = WindowStore(STEP), 0
+    for k, end in enumerate(ends):
+        stop = int(np.searchsorted(times, start + (int(end) + 3) * STEP_NS))  # what is newer is there already
+        part = slice(sent, stop)
+        store.put(SampleBatch(series, index[part], times[part], values[part]))
+        sent = stop
+        np.testing.assert_allclose(
+            store.snapshot(start // STEP_NS + int(end)).features[0], expected[k], rtol=0, atol=1e-9, equal_nan=True
+        )
+
+
 def test_no_feature_changes_when_the_future_is_altered() -> None:
     start, index, times, values = telemetry(2)
     before = batch_features(start, index, times, values)
