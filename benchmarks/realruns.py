@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import report
 from forewarn.evaluation.walk_forward.report import as_json, backtest_folder
 from forewarn.evaluation.walk_forward.summary import GOALS
-from forewarn.risk.scorer import TrendScorer
+from forewarn.risk.first_day import FirstDayScorer
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     folder = Path(os.environ.get("FOREWARN_DATA", "../shared/data")) / "realruns"
     if not folder.is_dir():
         sys.exit(f"{folder} does not exist: set FOREWARN_DATA to the folder that holds realruns/")
-    scorer = TrendScorer()
+    scorer = FirstDayScorer()
     result = as_json(backtest_folder(folder, scorer), scorer.version)
     rows = []
     for goal in GOALS:

@@ -1,4 +1,4 @@
-"""The scorer that serves: the promoted model as soon as there is one, the first-day trend until then."""
+"""The scorer that serves: the promoted model as soon as there is one, the first-day model until then."""
 
 import threading
 
@@ -7,7 +7,8 @@ import structlog
 
 from bentos import model_store
 from forewarn.risk.bundle import BundleError, load_bundle
-from forewarn.risk.scorer import Scorer, TrendScorer
+from forewarn.risk.first_day import FirstDayScorer
+from forewarn.risk.scorer import Scorer
 
 logger = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ class Champion:
     def __init__(self, postgres_url: str, period_seconds: float = 2.0) -> None:
         self._url = psycopg.conninfo.make_conninfo(postgres_url, connect_timeout=3)
         self._period = period_seconds
-        self._scorer: Scorer = TrendScorer()
+        self._scorer: Scorer = FirstDayScorer()
         self._refused = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)

@@ -36,7 +36,10 @@ def backtest(
     step: Annotated[str, typer.Option(metavar="SECONDS|auto", help="Width of a cell; auto: the sample interval.")] = (
         "auto"
     ),
-    model: Annotated[str, typer.Option(metavar="trend|PATH", help="The first-day trend, or a model bundle.")] = "trend",
+    model: Annotated[
+        str,
+        typer.Option(metavar="first-day|trend|PATH", help="First-day model, its trend alone, or a bundle."),
+    ] = "first-day",
     json: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the result as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write the result as a page with pictures.")] = None,
 ) -> None:
@@ -71,16 +74,19 @@ def backtest(
 
 
 def _scorer(model: str) -> "Scorer":
+    from forewarn.risk.first_day import FirstDayScorer
     from forewarn.risk.scorer import TrendScorer
 
-    if model == "trend":
-        return TrendScorer()
+    if model in ("first-day", "trend"):
+        return FirstDayScorer() if model == "first-day" else TrendScorer()
     from forewarn.risk.bundle import BundleError, load_bundle
 
     try:
         return load_bundle(Path(model)).scorer()
     except (BundleError, OSError) as error:
-        raise CommandError(f"--model {model}: {error}. Give 'trend' or the folder of a model bundle.") from error
+        raise CommandError(
+            f"--model {model}: {error}. Give 'first-day', 'trend' or the folder of a model bundle."
+        ) from error
 
 
 def _step(step: str, horizon: str) -> float | None:

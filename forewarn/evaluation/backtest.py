@@ -22,7 +22,8 @@ from forewarn.evaluation.promotion import Standing
 from forewarn.evaluation.split import Part
 from forewarn.features.definitions import HORIZON_STEPS, INDEX
 from forewarn.forecasting.trend import predict_linear_steps
-from forewarn.risk.scorer import PAGING_HORIZON, Scorer, TrendScorer, score
+from forewarn.risk.first_day import FirstDayScorer
+from forewarn.risk.scorer import PAGING_HORIZON, Scorer, score
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -122,7 +123,7 @@ def backtest(scorer: Scorer, stretch: Stretch) -> Backtest:
         "predict_linear": ((predict_linear_steps(stretch.features) <= WARNING_STEPS).astype(np.float64), 0.5),
         "static_90": ((stretch.features[:, INDEX["ratio"]] >= STATIC_RATIO).astype(np.float64), 0.5),
     }
-    if scorer.version != (first_day := TrendScorer()).version:
+    if scorer.version != (first_day := FirstDayScorer()).version:
         methods["first_day_trend"] = (score(first_day, stretch.features).probability, first_day.threshold)
     known, failed = known_outcome(stretch.steps, stretch.observed, HORIZON_STEPS[PAGING_HORIZON])
     briers = {name: brier(p[known], failed[known]) for name, (p, _) in methods.items()}

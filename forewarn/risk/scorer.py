@@ -54,7 +54,7 @@ def score(scorer: Scorer, features: F64) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class TrendScorer:
-    """The first-day scorer: the signal's own trend, no training."""
+    """The signal's own trend alone, no training."""
 
     version: str = "trend-2"
     threshold: float = 0.7
