@@ -54,9 +54,8 @@ class Cells:
     """Arrays of the windows of S series; see `windows_kernel` for what the columns mean.
 
     fine, medium, coarse: float32 [S, capacity], NaN = missing. base: absolute number of the first column's cell.
-    head: newest cell, -1 before the first sample. last_value: the newest cell that had a sample, last_cell: which that is,
-    earlier: the one before it. ended: cell of a stale marker, -1
-    while samples come.
+    head: newest cell, -1 before the first sample. last_value: the newest cell that had a sample, last_cell: which
+    that is, earlier: the one before it. ended: cell of a stale marker, -1 while samples come.
     """
 
     def __init__(self, fine: F32, medium: F32, coarse: F32) -> None:
