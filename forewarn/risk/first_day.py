@@ -19,7 +19,7 @@ F64 = NDArray[np.float64]
 FOLDER = Path(__file__).with_name("first_day_model")
 MANIFEST = "about.json"
 _GROWN = 150.0  # steps of history before which a start-up is not told from a leak
-_RAMP_TRUST = 0.5 / 0.7  # of the ramp's own rule, which was made to be told from 0.7 on
+_TREND_TRUST = 0.5 / 0.7  # of the trend's own rule, which was made to be told from 0.7 on
 _BEYOND = np.log1p(2.0 * HORIZON_STEPS[-1])  # ln(1 + steps): what is further away by every trend is not looked at
 
 
@@ -53,9 +53,8 @@ class FirstDayScorer:
 
     def survival(self, features: F64) -> F64:
         """P(limit not reached within each of HORIZON_STEPS), float64 [n, H]."""
-        survival, known = trend_survival(features), season_known(features)
-        survival[~known] = 1.0 - _RAMP_TRUST * (1.0 - survival[~known])
-        near = ~known & _nears(features)
+        survival = 1.0 - _TREND_TRUST * (1.0 - trend_survival(features))
+        near = ~season_known(features) & _nears(features)
         if near.any():
             history = np.expm1(np.nan_to_num(features[near, INDEX["log_history"]]))
             grown = expit((history - _GROWN) / 5)[:, None]
