@@ -1,5 +1,6 @@
 """Why: what pushes a risk, each reason with its numbers and tested by taking it away."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ _COLUMNS = {
     group: [i for i, name in enumerate(FEATURE_NAMES) if name.startswith(prefixes)]
     for group, prefixes in _GROUPS.items()
 }
+_CLOCK = re.compile(r"uptime|start_?time|timestamp|\.time$")  # what always grows moves with whatever grows
 _RAISED = 0.1  # load or latency is worth telling from 10 % on
 _WORTH_TELLING = 0.05  # share of the risk that must go when a reason is taken away
 
@@ -104,6 +106,8 @@ def companions(
     found = []
     count = len(target) // 6
     for row, one in zip(others, series, strict=True):
+        if _CLOCK.search(one.signal):
+            continue
         before, after = _mean(row[:count]), _mean(row[-count:])
         with np.errstate(all="ignore"):
             change = (after - before) / abs(before) if before else np.nan

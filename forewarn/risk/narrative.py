@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.features.definitions import INDEX, MAX_STEPS, MEDIUM_STEPS
+from forewarn.features.definitions import HORIZON_STEPS, INDEX, MAX_STEPS, MEDIUM_STEPS
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.drivers import Subject
-from forewarn.risk.quantities import format_duration, format_share, format_value
+from forewarn.risk.quantities import format_duration, format_interval, format_share, format_value
 from forewarn.risk.records import Action, Forecast
 from forewarn.risk.scorer import Scores
 
@@ -57,8 +57,9 @@ def actions_of(subject: Subject, now: Scores, raised: Scores, step_seconds: floa
         "raised": format_value(RAISED * subject.limit, s.unit, s.signal),
     }
     effect = (
-        f": the probability within {format_duration(360 * step_seconds)} falls from {format_share(now.probability[0])} "
-        f"to {format_share(raised.probability[0])}"
+        f": the breach moves from {format_duration(now.quantiles[0, 1] * step_seconds)} to "
+        f"{_breach(raised, step_seconds)}; its probability within {format_duration(360 * step_seconds)} falls from "
+        f"{format_share(now.probability[0])} to {format_share(raised.probability[0])}"
     )
     helps = raised.probability[0] < 0.8 * now.probability[0]
     return [
@@ -66,6 +67,15 @@ def actions_of(subject: Subject, now: Scores, raised: Scores, step_seconds: floa
         for advice in failure_mode(s.signal).actions
         if helps or not advice.what_if
     ]
+
+
+def _breach(scores: Scores, step_seconds: float) -> str:
+    """When the limit is reached, with its uncertainty; where that is unlikely, how far beyond it lies."""
+    longest = HORIZON_STEPS[-1] * step_seconds
+    if scores.survival[0, -1] > 0.5:
+        return f"more than {format_duration(longest)} ({format_share(scores.survival[0, -1])}: not within that)"
+    p10, p50, p90 = (float(q) * step_seconds for q in scores.quantiles[0])
+    return f"{format_duration(p50)} (80 %: {format_interval(p10, p90)})"
 
 
 def raise_limit(features: NDArray[np.float64]) -> NDArray[np.float64]:
