@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 
 from bentos.predictor.champion import Champion
+from bentos.predictor.meters import exposition
 from bentos.predictor.online_features import OnlineFeatures
 from bentos.predictor.service_graph import ServiceGraphWatch
 from forewarn.config.settings import Settings
@@ -69,6 +70,10 @@ class Predictor:
     def __is_ready__(self) -> bool:
         """Whether the stream has its partitions; BentoML asks it for `/readyz`."""
         return self.stream.ready.is_set()
+
+    async def __metrics__(self, text: str) -> str:
+        """What BentoML tells Prometheus at `/metrics`, and what the stream counts."""
+        return text + exposition(self.stream.counters)
 
     @bentoml.api
     def predict(self, features: list[list[float | None]], feature_version: str = FEATURE_VERSION) -> dict[str, Any]:

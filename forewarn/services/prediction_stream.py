@@ -208,9 +208,21 @@ class PredictionStream:
         for key, engine in list(self._engines.items()):
             for end in engine.pending():
                 self._assess(key, engine, end, scorer)
-        self.counters["late_total"] = sum(e.windows.tallies["late"] for e in self._engines.values())
+        self._count()
+
+    def _count(self) -> None:
+        windows = [e.windows.tallies for e in self._engines.values()]
+        histograms = self._histograms.values()
+        self.counters |= {
+            "late_total": sum(w["late"] for w in windows),
+            "stale_total": sum(w["stale"] for w in windows),
+            "counter_resets_total": sum(w["resets"] for w in windows),
+            "histogram_late_total": sum(h.tallies["late"] for h in histograms),
+            "histogram_resets_total": sum(h.tallies["resets"] for h in histograms),
+            "histogram_refused_total": sum(h.refused for h in histograms),
+            "series": sum(len(e.windows.series) for e in self._engines.values()),
+        }
         self._refusals.tell(self._budget, self.counters)
-        self.counters["series"] = sum(len(e.windows.series) for e in self._engines.values())
 
     def _assess(self, key: tuple[int, str], engine: RiskEngine, end: int, scorer: Scorer) -> None:
         engine.calls = self.calls

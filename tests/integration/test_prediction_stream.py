@@ -9,16 +9,18 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags
 from pydantic import SecretStr
 
 from forewarn.config.settings import Settings
-from forewarn.risk.records import FailureObserved, Risk, Watermark, decode_observation, decode_risk
+from forewarn.risk.records import Abstained, FailureObserved, Risk, Watermark, decode_observation, decode_risk
 from forewarn.risk.scorer import TrendScorer
 from forewarn.services.prediction_stream import PredictionStream
 from forewarn.stores.log import create_topics, producer
 from forewarn.telemetry import topics
 from forewarn.telemetry.otlp_encode import encode_metrics
-from forewarn.telemetry.samples import Series
+from forewarn.telemetry.samples import SampleBatch, Series
 
 START_NS = 1_700_000_100 // 900 * 900 * 10**9
 STEP_NS = 60 * 10**9
@@ -127,3 +129,38 @@ def test_a_leak_is_told_over_the_log_and_a_restart_repeats_nothing(settings: Set
     clock = max(o.at for o in observations if isinstance(o, Watermark) and o.namespace == namespace)
     assert clock.timestamp() * 1e9 == START_NS + 700 * STEP_NS
     assert any(b"not a protobuf" in letter for letter in read(broker, topics.DEAD_LETTERS))
+
+
+def test_a_series_that_ends_is_abstained_from_and_what_is_late_is_counted(settings: Settings, broker: str) -> None:
+    entity = f"shop{uuid.uuid4().hex[:6]}/api"
+    values = memory_leak(entity, 200)
+
+    def abstained() -> list[Abstained]:
+        found = map(decode_observation, read(broker, topics.OBSERVATIONS))
+        return [o for o in found if isinstance(o, Abstained) and o.entity == entity and o.reason]
+
+    with running(settings) as stream:
+        send(broker, entity, values[:, :120], 0, chunk=30)
+        wait_for("the scoring", lambda: any(x.series[0].entity == entity for x in stream.latest.values() if x.series))
+        known = stream.counters["late_total"]
+        marker = SampleBatch(
+            (Series(entity, "process.memory.usage", unit="By"),),
+            np.zeros(1, np.int32), np.array([START_NS + 120 * STEP_NS]), np.array([np.nan]),
+        )  # fmt: skip
+        to = producer(broker)
+        to.produce(topics.METRICS, key=entity.encode(), value=stale(marker))
+        to.flush(10)
+        wait_for("the staleness marker", lambda: stream.counters.get("stale_total", 0) > 0)
+        send(broker, entity, np.stack([np.full(3, np.nan), np.full(3, 1e9)]), 121, chunk=3)  # the limit is told on
+        wait_for("the abstention", lambda: any("no data" in o.reason for o in abstained()))
+        send(broker, entity, values[:, :1], 10)  # more than 64 cells old
+        wait_for("the late samples", lambda: stream.counters["late_total"] == known + 2)
+
+
+def stale(batch: SampleBatch) -> bytes:
+    """A request whose points say that their series have ended."""
+    request = ExportMetricsServiceRequest()
+    request.ParseFromString(encode_metrics(batch.series[0].entity, batch.series, batch.times, np.zeros((1, 1))))
+    for metric in request.resource_metrics[0].scope_metrics[0].metrics:
+        metric.gauge.data_points[0].flags = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+    return request.SerializeToString()

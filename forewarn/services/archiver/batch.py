@@ -88,6 +88,11 @@ class Reader:
         with contextlib.suppress(TelemetryError):
             decode_metrics(message.value() or b"", self._of_partition(message))
 
+    @property
+    def histograms_refused(self) -> int:
+        """Points of histograms for which there was no room."""
+        return sum(state.refused for state in self._histograms.values())
+
     def restart(self) -> None:
         """Forget what histograms were: the log is read from another place on."""
         self._histograms.clear()

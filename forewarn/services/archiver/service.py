@@ -202,6 +202,7 @@ class Archiver:
         }
         for name, count in counted.items():
             self._counters[f"{name}_total"] += count
+        self._counters["histogram_refused_total"] = self._reader.histograms_refused
         series = self._store.series
         if series.budget is not None:
             self._refusals.tell(series.budget, self._counters, series.refused)
