@@ -113,6 +113,7 @@ class PredictionStream:
         self._told = read_told(self.settings.kafka_bootstrap)
         self._derivation = Derivation()  # a function of the log, which is read again
         self._progress.clear()
+        self._watermarks.clear()  # those of the partitions that are new here are to be told, too
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING
             self._histograms.pop(partition.partition, None)
