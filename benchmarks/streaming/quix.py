@@ -24,13 +24,31 @@ BODY = SERIES * 8  # a message: the values of one scrape, float64 [SERIES]; deco
 def measure(entities: int = ENTITIES, scrapes: int = SCRAPES) -> list[Any]:
     """Messages a second of each way, in turns on the same broker; the median of RUNS."""
     from benchmarks.report import Result
-    from benchmarks.streaming.broker import running_broker
 
     python = os.environ.get("FOREWARN_QUIX_PYTHON", "")
-    if not python or subprocess.run([python, "-c", "import quixstreams"], capture_output=True).returncode:
-        return [
-            Result("Quix Streams beside us", None, "×", note="skipped: FOREWARN_QUIX_PYTHON names no Python with it")
-        ]
+    if not python:
+        reason = "skipped: FOREWARN_QUIX_PYTHON is not set; it names the Python of an environment that has quixstreams"
+    elif not _has_quix(python):
+        reason = f"skipped: {python} (FOREWARN_QUIX_PYTHON) cannot import quixstreams"
+    else:
+        try:
+            return _measured(python, entities, scrapes)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            reason = f"not measured: {str(error)[-300:]}"
+    return [Result("Quix Streams beside us", None, "×", note=reason)]
+
+
+def _has_quix(python: str) -> bool:
+    try:
+        return not subprocess.run([python, "-c", "import quixstreams"], capture_output=True, timeout=60).returncode
+    except OSError:
+        return False
+
+
+def _measured(python: str, entities: int, scrapes: int) -> list[Any]:
+    from benchmarks.report import Result
+    from benchmarks.streaming.broker import running_broker
+
     count = entities * scrapes
     rates: dict[str, list[float]] = {}
     with running_broker() as address:
@@ -73,10 +91,10 @@ def _fill(address: str, entities: int, scrapes: int) -> None:
 
 
 def _run(python: str, address: str, mode: str, group: str, count: int) -> dict[str, float]:
-    folder = Path(tempfile.gettempdir()) / f"quix-state-{os.getpid()}-{group}{'-again' if mode == 'recover' else ''}"
-    command = [python, __file__, address, mode, group, str(count), str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=75, env=environment)
+    with tempfile.TemporaryDirectory(prefix="quix-state-", ignore_cleanup_errors=True) as folder:
+        command = [python, __file__, address, mode, group, str(count), folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     if done.returncode:
         raise RuntimeError(f"{mode}: {done.stderr[-2000:]}")
     told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

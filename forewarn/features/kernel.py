@@ -157,24 +157,25 @@ def _safe_high(coarse: F32, end: int, limit: float) -> float:
 
 
 @njit(cache=True)
-def _season(coarse: F32, first: int, limit: float, days: F32, counts: I64, profile: F64) -> None:
+def _season(coarse: F32, first: int, limit: float, days: F32, counts: NDArray[np.int32], profile: F64) -> None:
     """profile [n]: for the cells from `first` on the median of the same time of the last SEASON_DAYS days, of those
     below the limit; NaN without a day.
 
     The median follows the day and not one bad day: an incident of yesterday is no season. days: float32
-    [SEASON_DAYS, n] and counts: int64 [n] are room to work in: whole rows are sorted at once, which compiles to vectors.
+    [SEASON_DAYS, n] and counts: int32 [n] are room to work in: whole rows are sorted at once, as vectors.
     """
     n = len(profile)
     reach = min(SEASON_DAYS, (first + n - 1) // DAY_COARSE)
     counts[:] = 0
     for day in range(reach):
         begin = first - DAY_COARSE * (day + 1)
-        days[day, : max(-begin, 0)] = np.inf
-        for i in range(max(-begin, 0), n):
-            value = coarse[begin + i]
-            good = not (np.isnan(value) or value >= limit)
-            days[day, i] = value if good else np.float32(np.inf)
-            counts[i] += good
+        skip = max(-begin, 0)
+        days[day, :skip] = np.inf
+        cells, of_day, there = coarse[begin + skip : begin + n], days[day, skip:], counts[skip:]
+        for i in range(len(cells)):
+            bad = np.isnan(cells[i]) | (cells[i] >= limit)
+            of_day[i] = np.float32(np.inf) if bad else cells[i]
+            there[i] += np.int32(1) - np.int32(bad)
     for last in range(reach - 1, 0, -1):
         for row in range(last):
             low, high = days[row], days[row + 1]
@@ -192,7 +193,7 @@ def _season_features(coarse: F32, ec: int, scale: float, limit: float, ratio: fl
     profile = np.zeros(SIX_HOURS + DAY_COARSE)  # from six hours ago to a day ahead of `ec`; no season: flat
     known = False
     if ec - SIX_HOURS + len(profile) > DAY_COARSE:
-        days, counts = np.empty((SEASON_DAYS, len(profile)), np.float32), np.empty(len(profile), np.int64)
+        days, counts = np.empty((SEASON_DAYS, len(profile)), np.float32), np.empty(len(profile), np.int32)
         _season(coarse, ec - SIX_HOURS, limit, days, counts, profile)
         known = counts[SIX_HOURS] > 0
         before = 0.0
@@ -222,15 +223,24 @@ def _season_features(coarse: F32, ec: int, scale: float, limit: float, ratio: fl
 
 
 @njit(cache=True)
+def _path(profile: F64, ratio: float, slope: float, h: int) -> float:
+    """Where ratio + season + slope is `h` coarse cells from now."""
+    return ratio + profile[SIX_HOURS + h] - profile[SIX_HOURS] + slope * h * COARSE_STEPS / _HOUR
+
+
+@njit(cache=True)
 def _projected_steps(profile: F64, ratio: float, slope: float) -> float:
     """ln(1 + steps) until ratio + season + slope reaches 1, looked for a day ahead, then by the slope alone."""
     if np.isnan(slope) or np.isnan(ratio):
         return np.nan
     if ratio >= 1:
         return 0.0
+    reached = 0
+    for h in range(1, DAY_COARSE):  # mostly it is not: a loop without a way out compiles to vectors
+        reached += _path(profile, ratio, slope, h) >= 1
     before = ratio
-    for h in range(1, DAY_COARSE):
-        path = ratio + profile[SIX_HOURS + h] - profile[SIX_HOURS] + slope * h * COARSE_STEPS / _HOUR
+    for h in range(1, DAY_COARSE if reached else 1):
+        path = _path(profile, ratio, slope, h)
         if path >= 1:
             part = (1 - before) / max(path - before, 1e-9)
             return np.log1p((h - 1 + part) * COARSE_STEPS)
