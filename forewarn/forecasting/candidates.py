@@ -5,17 +5,21 @@ from forewarn.forecasting.direct import BoostedQuantiles, PooledRidge
 from forewarn.forecasting.forecaster import Forecaster, PointForecaster, Seasons
 from forewarn.forecasting.seasonal_profile import SeasonalProfile
 from forewarn.forecasting.simple import Drift, Naive, SeasonalNaive
+from forewarn.forecasting.tuned_profile import TunedProfile
 
-_PROFILES = ((1.0, 1, 0.003), (1.0, 3, 0.05), (0.6, 3, 0.05), (0.35, 1, 0.05), (0.35, 3, 0.3), (0.2, 3, 0.3))
+_PROFILES = ((1.0, 1, 0.003), (1.0, 3, 0.05), (0.6, 3, 0.06), (0.35, 1, 0.02), (0.35, 3, 0.3), (0.2, 3, 0.3))
 
 
 def point_candidates(seasons: Seasons, cells: int) -> list[PointForecaster]:
     """The simplest first. Those of a season take part where the past of `cells` holds it often enough."""
     hour = max(seasons.day // 24, 1)
-    made: list[PointForecaster] = [SeasonalNaive(seasons.day), Naive()]
+    seen = cells >= 3 * seasons.day  # a season seen less often is none yet, and the last value is the simplest
+    made: list[PointForecaster] = [SeasonalNaive(seasons.day), Naive()] if seen else [Naive()]
     made += [Drift(6 * hour, 0.5), Drift(24 * hour, 0.5), Drift(24 * hour)]
-    if cells >= 3 * seasons.day:
+    if seen:
         made += [SeasonalProfile(seasons, *shape) for shape in _PROFILES]
+    if cells >= 5 * seasons.day:
+        made.append(TunedProfile(seasons))
     if cells >= 8 * seasons.day:
         made.append(SeasonalProfile(seasons, 0.0, 3, 0.3))
     if cells >= 2 * seasons.week + seasons.day:

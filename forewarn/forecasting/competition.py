@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.forecasting.conformal import origins_between
-from forewarn.forecasting.forecaster import TINY, Floats, Forecaster, Seasons, ordered, pinball
+from forewarn.forecasting.forecaster import MEDIAN, TINY, Floats, Forecaster, Seasons, ordered, pinball
 
 CLASSES = ("flat", "drifting", "seasonal", "bursty", "irregular")
 ALL = "median_of_all"
 _TEAMS = (3, 5)
 _GAIN = 0.98  # what differs by less is taken for chance
+_TELLING = 4  # series from which a winner may be more than chance
+_ERRORS = 2.0  # standard errors by which it must be ahead of the median of all
+_STRETCH = (0.7, 1.6)  # bounds of what intervals are stretched by
 _LEAST_ORIGINS = 4  # fewer decide nothing
 
 
@@ -79,6 +82,8 @@ class Competition:
 
     def __init__(self, candidates: Sequence[Forecaster], seasons: Seasons, origins: int = 24) -> None:
         self._candidates = {candidate.name: candidate for candidate in candidates}
+        if len(self._candidates) < len(candidates):
+            raise ValueError(f"candidates need names of their own: {[candidate.name for candidate in candidates]}")
         self._simplest = candidates[0].name
         self._seasons = seasons
         self._origins = origins
@@ -89,6 +94,7 @@ class Competition:
         self._class = class_of(past, self._seasons)
         self._bands = bands(steps)
         self._members: dict[tuple[int, int], list[str]] = {}
+        self._stretch: dict[tuple[int, int], float] = {}
         self.standings = []
         first = past.shape[1] * 7 // 10
         origins = origins_between(first, past.shape[1] - steps, self._origins)
@@ -110,7 +116,7 @@ class Competition:
         for (index, band), members in self._members.items():
             rows, ahead = np.flatnonzero(self._class == index), self._bands[band]
             part = [said[name][rows, ahead] for name in members]
-            result[rows, ahead] = np.median(part, axis=0)
+            result[rows, ahead] = stretched(np.median(part, axis=0), self._stretch[index, band])
         return ordered(result)
 
     def _contest(self, past: Floats, first: int, origins: Sequence[int], steps: int) -> None:
@@ -134,22 +140,48 @@ class Competition:
         teams = {f"median_of_{size}": ranked[:size] for size in _TEAMS if size < len(ranked)}
         teams[ALL] = list(said)
         for team, names in teams.items():
-            error = _crps(np.median([said[name] for name in names], axis=0), came)
-            relative[team] = geometric_ratio(error, crps[self._simplest])
-        chosen = min(relative, key=lambda name: relative[name])
-        if relative[ALL] < relative[chosen] / _GAIN:
-            chosen = ALL  # the difference is chance, and a median of many is the safer of the two
-        if relative[chosen] > _GAIN:
-            chosen = self._simplest
-        self._members[index, band] = teams.get(chosen, [chosen])
+            crps[team] = _crps(np.median([said[name] for name in names], axis=0), came)
+            relative[team] = geometric_ratio(crps[team], crps[self._simplest])
+        chosen = self._surely(crps, relative)
+        members = teams.get(chosen, [chosen])
+        self._members[index, band] = members
+        self._stretch[index, band] = stretch_of(np.median([said[name] for name in members], axis=0), came)
         ahead = self._bands[band]
         self.standings.append(Standing(CLASSES[index], ahead.start + 1, ahead.stop, came.shape[1], chosen, relative))
+
+    def _surely(self, crps: Mapping[str, Floats], relative: Mapping[str, float]) -> str:
+        """The best, unless that may be chance: then the median of all, and the simplest where that gains nothing."""
+        best = min(relative, key=lambda name: relative[name])
+        gain = np.log((crps[ALL] + TINY) / (crps[best] + TINY))
+        sure = len(gain) >= _TELLING and gain.mean() > _ERRORS * gain.std(ddof=1) / np.sqrt(len(gain))
+        chosen = best if sure else ALL
+        return chosen if relative[chosen] < _GAIN else self._simplest
 
 
 def bands(steps: int) -> list[slice]:
     """Steps up to a 24th, a quarter and the whole of the way: of 24 h at hours the first, up to 6 h, and the rest."""
     ends = sorted({-(-steps // 24), -(-steps // 4), steps})
     return [slice(start, end) for start, end in itertools.pairwise([0, *ends])]
+
+
+def stretch_of(said: Floats, came: Floats) -> float:
+    """What the 80 % intervals of said [..., 9] must be stretched by, about their medians, to hold 80 % of came [...].
+
+    The square root of it (half on a log scale), within bounds: the part of the past it comes from is short.
+    """
+    off = came - said[..., MEDIAN]
+    half = np.where(off > 0, said[..., -1] - said[..., MEDIAN], said[..., MEDIAN] - said[..., 0])
+    says = half > 1e-9 * np.abs(said[..., MEDIAN]) + TINY
+    if says.sum() < _TELLING:
+        return 1.0
+    needed = float(np.quantile(np.abs(off[says]) / half[says], 0.8))
+    return float(np.clip(np.sqrt(needed), *_STRETCH))
+
+
+def stretched(said: Floats, by: float) -> Floats:
+    """Quantiles [..., 9] moved away from their median by a factor."""
+    middle = said[..., MEDIAN : MEDIAN + 1]
+    return middle + (said - middle) * by
 
 
 def _crps(quantiles: Floats, came: Floats) -> Floats:

@@ -8,7 +8,7 @@ from forewarn.forecasting.forecaster import LEVELS, TINY, Floats, Seasons, order
 from forewarn.forecasting.seasonal_profile import median_profile, weighted_profile
 from forewarn.forecasting.simple import one_season_before, robust_slope
 
-_ROWS = 60_000  # of training: more make LightGBM slower, not better
+_ROWS = 40_000  # of training: more make LightGBM slower, not better
 _FAR = 8.0  # scaled targets beyond are cut: an outage must not bend a regression
 _FITTED_LEVELS = (0, 2, 4, 6, 8)  # the quantiles between are interpolated
 _SETTINGS: dict[str, Any] = {
@@ -76,7 +76,10 @@ def _off(past: Floats, profile: Floats, cells: int) -> Floats:
 
 
 def examples(past: Floats, steps: int, seasons: Seasons, scale: Floats) -> tuple[Floats, Floats]:
-    """Designs [O, S, steps, F] and scaled targets [O, S, steps] at origins over the past, the earliest third left out, the newest last."""
+    """Designs [O, S, steps, F] and scaled targets [O, S, steps] at origins over the past, in time order.
+
+    The earliest third has too little past of its own and is left out.
+    """
     first = past.shape[1] // 3
     stride = max(1, (past.shape[1] - steps - first) // 120)
     origins = sorted(range(past.shape[1] - steps, first, -stride))
@@ -148,9 +151,10 @@ class BoostedQuantiles:
 
     name = "boosted"
 
-    def __init__(self, seasons: Seasons, seed: int = 0) -> None:
+    def __init__(self, seasons: Seasons, seed: int = 0, rounds: int = _ROUNDS) -> None:
         self.seasons = seasons
         self.seed = seed
+        self.rounds = rounds
 
     def learn(self, past: Floats, steps: int) -> None:
         """past [S, T] without missing cells."""
@@ -165,7 +169,8 @@ class BoostedQuantiles:
         chosen = np.random.default_rng(self.seed).permutation(len(left))[:_ROWS]
         data = lightgbm.Dataset(rows[chosen], left[chosen], params={"max_bin": _SETTINGS["max_bin"], "verbose": -1})
         self._boosters = [
-            lightgbm.train({**_SETTINGS, "alpha": LEVELS[k], "seed": self.seed}, data, _ROUNDS) for k in _FITTED_LEVELS
+            lightgbm.train({**_SETTINGS, "alpha": LEVELS[k], "seed": self.seed}, data, self.rounds)
+            for k in _FITTED_LEVELS
         ]
 
     def forecast(self, past: Floats, steps: int) -> Floats:

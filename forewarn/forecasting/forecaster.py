@@ -83,6 +83,9 @@ def ordered(quantiles: Floats) -> Floats:
 
 
 def pinball(quantiles: Floats, truth: Floats) -> Floats:
-    """CRPS from quantiles: twice the mean pinball loss over LEVELS. [..., 9] and [...] give [...], in units of truth."""
+    """CRPS from quantiles, [..., 9] and [...] give [...]: twice the mean pinball loss over LEVELS.
+
+    In the unit of `truth`; the more levels, the nearer to the integral (Laio and Tamea 2007).
+    """
     miss = truth[..., None] - quantiles
     return np.asarray(2 * np.maximum(LEVELS * miss, (LEVELS - 1) * miss).mean(axis=-1))

@@ -43,7 +43,7 @@ class Drift:
     def __init__(self, window: int, damping: float = 1.0) -> None:
         self.window = window
         self.damping = damping  # of the slope, over one window
-        self.name = f"drift_{window}"
+        self.name = f"drift_{window}_{damping:g}"
 
     def learn(self, past: Floats, steps: int) -> None:
         """Nothing to learn."""

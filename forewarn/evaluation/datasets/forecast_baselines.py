@@ -14,18 +14,16 @@ _INTERVALS = (20, 40, 60, 80)
 _LONGEST_SEASON = 24  # AutoETS ignores longer ones, and AutoARIMA takes hours with them
 
 
-def statistical_forecasts(
-    past: Floats, first: int, origins: Sequence[int], steps: int, season: int
-) -> dict[str, Floats]:
-    """{name: [O, steps, 9]} for one series [T] without missing cells.
+def statistical_forecasts(pasts: Sequence[Floats], steps: int, season: int) -> dict[str, Floats]:
+    """{name: [O, steps, 9]} for one series without missing cells, whose pasts [T_o] grow from origin to origin.
 
-    A model is chosen and fitted on the cells before `first`; at each origin its state is brought up to date with the
-    cells before that origin (`forward`), its parameters stay. What cannot be fitted forecasts the last value.
+    A model is chosen and fitted on the first past; at each origin its state is brought up to date with that origin's
+    (`forward`), its parameters stay. What cannot be fitted forecasts the last value.
     """
-    season = season if 1 < season <= _LONGEST_SEASON and first >= 3 * season else 1
+    season = season if 1 < season <= _LONGEST_SEASON and len(pasts[0]) >= 3 * season else 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {name: _rolled(model, past, first, origins, steps) for name, model in _models(season).items()}
+        return {name: _rolled(model, pasts, steps) for name, model in _models(season).items()}
 
 
 def _models(season: int) -> dict[str, Any]:
@@ -34,17 +32,17 @@ def _models(season: int) -> dict[str, Any]:
     return {
         "auto_ets": AutoETS(season_length=season),
         "auto_arima": AutoARIMA(
-            season_length=season, max_p=3, max_q=3, max_P=1, max_Q=1, nmodels=20, approximation=True
+            season_length=season, max_p=2, max_q=2, max_P=1, max_Q=1, nmodels=15, approximation=True
         ),
     }
 
 
-def _rolled(model: Any, past: Floats, first: int, origins: Sequence[int], steps: int) -> Floats:
+def _rolled(model: Any, pasts: Sequence[Floats], steps: int) -> Floats:
     try:
-        model.fit(past[:first])
-        rows = [_quantiles(model.forward(past[:at], steps, level=list(_INTERVALS))) for at in origins]
-    except Exception:  # a library's numerical failures have no type of their own
-        rows = [np.repeat(past[at - 1], steps * len(LEVELS)).reshape(steps, -1) for at in origins]
+        model.fit(pasts[0])
+        rows = [_quantiles(model.forward(past, steps, level=list(_INTERVALS))) for past in pasts]
+    except (ValueError, ArithmeticError, IndexError, np.linalg.LinAlgError):
+        rows = [np.repeat(past[-1], steps * len(LEVELS)).reshape(steps, -1) for past in pasts]
     return np.stack(rows)
 
 
