@@ -40,9 +40,9 @@ STEP_NS = 60 * 10**9
 START_CELL = START_NS // STEP_NS
 PARTITIONS, ENTITIES, FILLING = 4, 24, 10  # FILLING: signals of an entity that have no limit
 SCRAPES = 4  # a cell
-HISTORY, LIVE = 330, 500  # cells; so many live ones at most
+HISTORY, LIVE = 330, 1500  # cells; so many live ones at most
 AHEAD = 12  # cells that are sent beyond what was scored: fewer than are made up for after a pause
-LEAST_SECONDS = 0.2  # a cell
+LEAST_SECONDS = 0.02  # a cell
 HOLD = 2  # cells of lateness
 
 
@@ -128,7 +128,7 @@ def settings_of(address: str) -> Settings:
 
 
 def predict(address: str, state: Any, go: Any, stop: Any, features: Path) -> None:
-    """A predictor process: state is samples in its windows, partitions that it scored, and cells it scored itself.
+    """A predictor process: state is samples in its windows and partitions that it scored.
 
     When it is stopped, it writes the features of its windows by entity.
     """
@@ -172,7 +172,8 @@ class Predictor:
 @contextmanager
 def predictors(address: str, folder: Path, count: int) -> Iterator[list[Predictor]]:
     """Processes that are started and wait for `go`."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["forewarn.services.prediction_stream"])  # imported once
     made = []
     for i in range(count):
         state, go, stop = context.Array("q", 2, lock=False), context.Event(), context.Event()
@@ -255,7 +256,7 @@ def last_end(load: Load) -> int:
 
 
 def check(address: str, load: Load, first_end: int, features: list[Any]) -> None:
-    """Compare with one engine that nobody disturbed."""
+    """Compare with one engine that nobody disturbed: all that it tells is told, once, and nothing else."""
     expected = Undisturbed(RiskEngine(load._names[0].split("/")[0], 60, 60 * HOLD, 1), [], [])
     for batch in sorted((decode_metrics(value) for value in read(address, topics.METRICS)), key=lambda b: b.times[-1]):
         expected.take(batch, first_end)
