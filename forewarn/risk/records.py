@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import msgspec
 
@@ -125,16 +126,54 @@ class Watermark(Observation, frozen=True, tag="watermark"):
     partitions: list[int] = []  # of `otlp_metrics` for which it holds; none: for all of the namespace
 
 
+class AbstentionCode(StrEnum):
+    """Kinds of reasons to say nothing, for programs; more may come."""
+
+    NO_DATA = "no_data"
+    LATE_DATA = "late_data"
+    TOO_LITTLE_HISTORY = "too_little_history"
+    MISSING_DATA = "missing_data"
+    COUNTER_RESET = "counter_reset"
+    NO_LIMIT = "no_limit"
+    REGIME_CHANGE = "regime_change"
+
+
 class Abstained(Observation, frozen=True, tag="abstained"):
     """The predictor does not know, and says why ('too little history', 'no data' …); '': it knows again."""
 
     entity: str
     signal: str
-    reason: str
+    reason: str  # a sentence
     at: datetime
+    code: str = ""  # an AbstentionCode; '' where it knows again, and in records of before there were codes
 
 
-AnyObservation = FailureObserved | Recovered | Watermark | Abstained
+class UnusualSignal(msgspec.Struct, frozen=True):
+    """A signal of an anomaly: its value that was furthest from usual, and between what 95 % of its past lay."""
+
+    signal: str
+    value: float | None
+    usual_low: float | None
+    usual_high: float | None
+    share: float  # of the anomaly, 0 to 1
+
+
+class AnomalyObserved(Observation, frozen=True, tag="anomaly"):
+    """An entity behaves as its own past did not foretell. No failure is predicted by it, and nobody is paged.
+
+    An anomaly is told twice: 'open' and, with the same `since`, 'ended'.
+    """
+
+    entity: str
+    since: datetime  # when it opened; with the entity, its identity
+    at: datetime
+    state: str  # 'open' or 'ended'
+    p_value: float  # share of usual stretches of 45 steps that are somewhere as unusual
+    drivers: list[UnusualSignal]  # those that contribute most first; none when it ended
+    text: str
+
+
+AnyObservation = FailureObserved | Recovered | Watermark | Abstained | AnomalyObserved
 
 _risk_decoder = msgspec.json.Decoder(Risk)
 _observation_decoder = msgspec.json.Decoder(AnyObservation)
