@@ -117,7 +117,7 @@ def test_nothing_from_the_cut_on_is_learned(table: pd.DataFrame) -> None:
     assert not np.array_equal(before.end, after.end)
     for horizon in HORIZONS:
         samples = [Sample.before(h, CUT_DAY, horizon, seed=0) for h in (before, after)]
-        np.testing.assert_array_equal(samples[0].left, samples[1].left)
+        np.testing.assert_array_equal(samples[0].fails, samples[1].fails)
         assert samples[0].day.max() <= CUT_DAY - horizon
         tables = [Features.of(h).at(s.disk, s.day)[0] for h, s in zip((before, after), samples, strict=True)]
         np.testing.assert_array_equal(*tables)

@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.evaluation.datasets.smart.features import FIVE
-from forewarn.evaluation.datasets.smart.history import ATTRIBUTES, Floats, History, Ints
+from forewarn.evaluation.datasets.smart.history import ATTRIBUTES, FIVE, Floats, History, Ints
 
 _LINE_DAYS = (28, 21, 14, 7, 0)  # days back at which `predict_linear` reads the attribute
 
@@ -15,9 +14,9 @@ def baseline_scores(history: History, disk: Ints, day: int, horizon: int) -> dic
     five = values[:, [ATTRIBUTES.index(a) for a in FIVE]]
     row = history.row_at(disk, np.full(len(disk), day))
     return {
-        "count of five above 0": (five > 0).sum(axis=1).astype(np.float64),
+        "rule of five": (five > 0).sum(axis=1) + five.sum(axis=1) / 1e12,  # how many are above 0, then their sum
         "sum of five": five.sum(axis=1),
-        "any of five above 0": (five > 0).any(axis=1).astype(np.float64),
+        "any of five": (five > 0).any(axis=1).astype(np.float64),
         "SMART 197": values[:, ATTRIBUTES.index(197)],
         "predict_linear 5": _line(history, disk, day, 5, horizon),
         "predict_linear 197": _line(history, disk, day, 197, horizon),

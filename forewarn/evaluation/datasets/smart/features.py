@@ -5,23 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.evaluation.datasets.smart.history import ATTRIBUTES, Floats, History, Ints
-
-F32 = NDArray[np.float32]
+from forewarn.evaluation.datasets.smart import fleet
+from forewarn.evaluation.datasets.smart.history import ATTRIBUTES, F32, FIVE, Floats, History, Ints
 
 LAGS = (1, 7, 14, 28, 112)  # days
 _ERRORS = (5, 187, 197, 198)  # attributes that count damage to sectors
-FIVE = (5, 187, 188, 197, 198)
-_RATE_DAYS = 90  # over which a model's recent failures are counted
-_RATE_PRIOR = 20.0  # disk-years at the fleet's rate that stand beside a model's own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Row-level facts of a history, from which `at` looks up any disk at any midnight.
 
-    changed: [R, 9] day of the last change up to the row, changes: [R, 9] their number, rises: [R, 9] sum of all rises,
-    highest: [R, 9] the largest value so far; `updates`: [R] changes of anything.
+    All [R, 9], from rows up to each alone. changed: day of the last change. changes: their number. rises: sum of all
+    rises. highest: the largest value so far, -1 before the first. nonzero: the first day above 0.
     """
 
     history: History
@@ -30,6 +26,7 @@ class Features:
     rises: F32
     highest: F32
     nonzero: Floats
+    others: fleet.Fleet
 
     @classmethod
     def of(cls, history: History) -> "Features":
@@ -53,6 +50,7 @@ class Features:
             _running_sum(np.maximum(step, 0.0).astype(np.float64), heads),
             _running_max(filled, history).astype(np.float32),
             np.where(above > -1e9, -above, np.nan),
+            fleet.Fleet.of(history),
         )
 
     def at(self, disk: Ints, day: Ints) -> tuple[F32, tuple[str, ...]]:
@@ -81,6 +79,7 @@ class Features:
             "model": h.model[disk],
             "maker": h.maker[disk],
         }
+        columns |= dict(zip(fleet.NAMES, self.others.at(disk, day).T, strict=True))
         table = np.empty((len(disk), len(columns)), dtype=np.float32)
         for i, column in enumerate(columns.values()):
             table[:, i] = column

@@ -12,8 +12,10 @@ from forewarn.evaluation.datasets.report import DatasetError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+F32 = NDArray[np.float32]
 
 ATTRIBUTES = (5, 10, 12, 187, 188, 189, 196, 197, 198)
+FIVE = (5, 187, 188, 197, 198)  # those above 0 only on damage
 _KEYS = ("serial_number", "model", "manufacturer", "size_tb", "tstart", "date_start", "date_stop", "fails")
 _KEY_SPAN = 1 << 20  # days; far beyond any date
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.evaluation.datasets.report import DatasetError
-from forewarn.evaluation.datasets.smart.features import F32, Features
-from forewarn.evaluation.datasets.smart.history import ATTRIBUTES, Floats, History, Ints
+from forewarn.evaluation.datasets.smart.features import Features
+from forewarn.evaluation.datasets.smart.fleet import symptomatic
+from forewarn.evaluation.datasets.smart.history import ATTRIBUTES, F32, Floats, History, Ints
 
-_HEALTHY = 12  # rows of disks that go on a row of one that fails; more costs time and gains nothing
-_MAX_ROWS = 80_000
+_SYMPTOMATIC, _CLEAN = 30_000, 20_000  # rows of disks that go on, with and without a symptom; more gained nothing
+_UNTUNED_ROWS = 50_000
 _MEMBERS = 2  # seeds a horizon
 _ROUNDS = 150
 _PARAMETERS: dict[str, Any] = {
@@ -33,34 +34,47 @@ _COMMON: dict[str, Any] = {"num_threads": 1, "verbosity": -1, "deterministic": T
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Disk-weeks to learn from: disk, day, and days to failure (inf: none before `cut`), each [n]."""
+    """Disk-weeks to learn from, each [n]: disk, day, whether it failed within the horizon, and log-odds `offset`.
+
+    Of the disks that go on, those that show a symptom are drawn more often than the others: they contend for the
+    budget. Drawing a share q of them multiplies the odds of failing by 1 / q; `offset` = -log q tells the trees.
+    """
 
     disk: Ints
     day: Ints
-    left: Floats
+    fails: NDArray[np.bool_]
+    offset: Floats
 
     @classmethod
-    def before(cls, history: History, cut: int, horizon: int, seed: int) -> "Sample":
+    def before(cls, history: History, cut: int, horizon: int, seed: int, even: bool = False) -> "Sample":
         """Weeks up to `cut - horizon`: all of disks that fail within the horizon, and a share of the others.
 
-        What happens from `cut` on is not looked at: a disk that fails later counts as going on.
+        Whether a disk failed within the horizon of such a week was known at `cut`. even: draw those with and without
+        a symptom alike. Raises DatasetError where there is nothing to learn from.
         """
-        parts = [_week(history, day, cut, horizon) for day in range(cut - horizon, int(history.day.min()), -7)]
+        parts = [_week(history, day, horizon) for day in range(cut - horizon, int(history.day.min()), -7)]
         if not parts:
             raise DatasetError(f"no week lies {horizon} days before the first test day: give a later --test-from")
-        disk, day, left = (np.concatenate(column) for column in zip(*parts, strict=True))
-        fails = left <= horizon
+        disk, day, fails = (np.concatenate(column) for column in zip(*parts, strict=True))
         if not fails.any():
             raise DatasetError("no disk fails before the first test day: give a later --test-from")
-        share = min(_HEALTHY * fails.sum(), _MAX_ROWS) / max(1, (~fails).sum())
+        shows = symptomatic(history, disk, day)
+        if even:
+            share = np.full(len(fails), _share(_UNTUNED_ROWS, ~fails))
+        else:
+            share = np.where(shows, _share(_SYMPTOMATIC, ~fails & shows), _share(_CLEAN, ~fails & ~shows))
         keep = fails | (np.random.default_rng(seed).random(len(fails)) < share)
-        return cls(disk[keep], day[keep], left[keep])
+        return cls(disk[keep], day[keep], fails[keep], -np.log(share[keep]))
 
 
-def _week(history: History, day: int, cut: int, horizon: int) -> tuple[Ints, Ints, Floats]:
+def _share(wanted: int, rows: NDArray[np.bool_]) -> float:
+    return min(1.0, wanted / max(1, int(rows.sum())))
+
+
+def _week(history: History, day: int, horizon: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     disk = history.running(day)
-    known = history.failed[disk] & (history.end[disk] <= cut)
-    return disk, np.full(len(disk), day), np.where(known, history.end[disk] - day, np.inf)
+    fails = history.failed[disk] & (history.end[disk] <= day + horizon)
+    return disk, np.full(len(disk), day), fails
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,26 +99,26 @@ def fit(features: Features, cut: int, horizons: Sequence[int], seed: int) -> Ran
     """
     boosters = []
     for horizon in horizons:
-        sample = Sample.before(features.history, cut, horizon, seed)
-        table, names = features.at(sample.disk, sample.day)
-        fails, model = sample.left <= horizon, [names.index("model")]
         for member in range(_MEMBERS):
+            sample = Sample.before(features.history, cut, horizon, seed + member)
+            table, names = features.at(sample.disk, sample.day)
             parameters = {**_PARAMETERS, **_COMMON, "seed": seed + member}
-            boosters.append(_train(parameters, table, fails, _ROUNDS, model))
+            boosters.append(_train(parameters, table, sample, _ROUNDS, [names.index("model")]))
     return Ranker(tuple(boosters), np.arange(len(names)))
 
 
 def fit_untuned(features: Features, cut: int, horizon: int, seed: int) -> Ranker:
     """LightGBM with its own settings on the attributes as they are."""
-    sample = Sample.before(features.history, cut, horizon, seed)
+    sample = Sample.before(features.history, cut, horizon, seed, even=True)
     table, names = features.at(sample.disk, sample.day)
     columns = np.array([names.index(f"value_{a}") for a in ATTRIBUTES])
-    parameters = {**_UNTUNED, **_COMMON, "seed": seed}
-    return Ranker((_train(parameters, table[:, columns], sample.left <= horizon, 100, []),), columns)
+    return Ranker((_train({**_UNTUNED, **_COMMON, "seed": seed}, table[:, columns], sample, 100, []),), columns)
 
 
-def _train(parameters: dict[str, Any], table: F32, fails: NDArray[np.bool_], rounds: int, categories: list[int]) -> Any:
+def _train(parameters: dict[str, Any], table: F32, sample: Sample, rounds: int, categories: list[int]) -> Any:
     import lightgbm
 
-    data = lightgbm.Dataset(table, fails.astype(np.float32), categorical_feature=categories)
+    data = lightgbm.Dataset(
+        table, sample.fails.astype(np.float32), init_score=sample.offset, categorical_feature=categories
+    )
     return lightgbm.train(parameters, data, num_boost_round=rounds)
