@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     gateway_token: SecretStr | None = Field(
         None, description="Bearer token that senders must show; none: loopback only."
     )
+    gateway_door_tokens: SecretStr | None = Field(
+        None,
+        description="A token for single doors beside that one: metrics=…,logs=…,traces=…,activity=…,remote_write=…,"
+        "logs_json=…,loki=…; doors without any are then closed.",
+    )
     gateway_max_body_bytes: int = Field(16 * 2**20, description="Largest request body, after decompression.")
     predictor_port: int = Field(3000, description="Predictor over HTTP.")
     dashboard_port: int = Field(5006, description="Dashboard.")
@@ -69,6 +74,10 @@ class Settings(BaseSettings):
     )
     conversion_actions: list[str] = Field(["checkout"], description="User actions that a session is for.")
 
+    false_alarm_budget: str = Field(
+        "one false page per service and week",
+        description="How many anomalies without a cause are accepted, in words; none: anomalies are not looked for.",
+    )
     min_lead_seconds: float = Field(60.0, ge=0, description="A warning with less time left counts as late, not a hit.")
     incident_window_seconds: float = Field(
         1800.0, gt=0, description="How far apart in event time risks may begin and still be one incident."

@@ -11,6 +11,7 @@ from forewarn.config.settings import Settings
 from forewarn.services.gateway.app import Gateway
 from forewarn.services.gateway.delivery import Delivery
 from forewarn.services.gateway.meters import Meters
+from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.stores.log import create_topics
@@ -63,8 +64,11 @@ def compile_doors() -> None:
 
 
 def refuse_open_door(settings: Settings) -> None:
-    """Exit if the gateway would be open to the network without a token."""
-    has_token = settings.gateway_token is not None and settings.gateway_token.get_secret_value()
+    """Exit if the gateway would be open to the network without a token, or its tokens cannot be read."""
+    try:
+        has_token = settings_tokens(settings).required
+    except ValueError as error:
+        sys.exit(f"gateway: {error}")
     if not has_token and not _is_loopback(settings.bind_host):
         sys.exit(
             f"gateway: FOREWARN_BIND_HOST is {settings.bind_host}, which others can reach, and there is no token: "

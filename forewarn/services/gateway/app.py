@@ -1,6 +1,5 @@
 """The gateway's doors as an ASGI application."""
 
-import hmac
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from forewarn.services.gateway.delivery import Delivery, Outgoing, Undelivered
 from forewarn.services.gateway.grpc_doors import GrpcDoors
 from forewarn.services.gateway.log_doors import LogDoors
 from forewarn.services.gateway.meters import Meters
+from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.activity import ActivityEvent, decode_activity, encode_activity
@@ -42,7 +42,7 @@ class Gateway:
     """Takes telemetry over HTTP, cuts it by entity and answers when the broker has all of it."""
 
     def __init__(self, settings: Settings, delivery: Delivery, meters: Meters) -> None:
-        self._token = settings.gateway_token.get_secret_value().encode() if settings.gateway_token else b""
+        self._tokens = settings_tokens(settings)
         self._limit = settings.gateway_max_body_bytes
         self._delivery = delivery
         self._meters = meters
@@ -50,7 +50,7 @@ class Gateway:
         if settings.gateway_grpc_port:
             host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
             address = f"{host}:{settings.gateway_grpc_port}"
-            self._grpc = GrpcDoors(address, self._limit, self._check_token, self._take_otlp, meters)
+            self._grpc = GrpcDoors(address, self._limit, self._tokens.check, self._take_otlp, meters)
 
     def app(self) -> Starlette:
         """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
@@ -131,7 +131,7 @@ class Gateway:
 
     async def _deliver(self, request: Request, door: str, prepare: Prepare, encoding: str = "") -> None:
         """`encoding`: what is assumed where the request names none."""
-        self._check_token(request.headers.get("authorization", ""))
+        self._tokens.check(door, request.headers.get("authorization", ""))
         packed = await read_body(request, self._limit)
         encoding = request.headers.get("content-encoding", "") or encoding
         await self._hand_over(door, packed, lambda body: unpack(body, encoding, self._limit), prepare)
@@ -159,13 +159,6 @@ class Gateway:
             reason = f"the broker did not take the data ({error}); nothing is lost if you send it again"
             raise Refused(503, reason, _RETRY_AFTER_SECONDS) from error
         self._meters.accepted(door, size, len(messages))
-
-    def _check_token(self, authorization: str) -> None:
-        if not self._token:
-            return
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
-            raise Refused(401, "send 'Authorization: Bearer <token>' with the gateway's token (FOREWARN_GATEWAY_TOKEN)")
 
     async def _healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")

@@ -34,7 +34,7 @@ class GrpcDoors:
     """A gRPC server in the gateway's event loop. An answer means that the broker has all of the request."""
 
     def __init__(
-        self, address: str, limit: int, check_token: Callable[[str], None], take: Take, meters: Meters
+        self, address: str, limit: int, check_token: Callable[[str, str], None], take: Take, meters: Meters
     ) -> None:
         self._address, self._limit = address, limit
         self._check_token, self._take, self._meters = check_token, take, meters
@@ -75,7 +75,7 @@ class GrpcDoors:
             started, status = time.perf_counter(), 200
             try:
                 metadata = dict(context.invocation_metadata() or ())
-                self._check_token(str(metadata.get("authorization", "")))
+                self._check_token(door, str(metadata.get("authorization", "")))
                 return await self._take(signal, door, request)
             except Refused as refusal:
                 status = refusal.status
