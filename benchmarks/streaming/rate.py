@@ -151,6 +151,7 @@ def _stream(address: str, past: int, mine: int, gate: Any, count: Any, reports: 
         def _assign(self, member: Any, partitions: list[Any]) -> None:
             nonlocal assigned
             super()._assign(member, partitions)
+            self._rebuild_to = {}  # all that is on the log is to be scored as it was
             self.counters["samples_total"], assigned = 0, len(partitions)
 
     def gated() -> Scorer:
