@@ -182,3 +182,19 @@ def test_a_part_that_is_not_read_yet_holds_the_clock() -> None:
     assert read.due() == behind.due() == START // STEP_NS + 20
     behind.read_until_ns = START + 59 * STEP_NS
     assert read.due() == behind.due() == START // STEP_NS + 60
+
+
+@pytest.mark.parametrize("behind", [1, 2, 7, 12])
+def test_risks_told_after_the_watermark_are_not_told_again(behind: int) -> None:
+    """A predictor is killed when the broker has its risks and not yet the watermark."""
+    values, key = np.minimum(leak(), 1e9), (USAGE.entity, USAGE.name)
+    whole, _ = run(values)
+    last = whole[len(whole) // 2]
+    stop = round((last.predicted_at - at(0)) / timedelta(minutes=1))
+    again = RiskEngine("shop", 60, 0, 1)
+    again.restore(Past(at(stop - behind), {key: last}, {key: last.predicted_at}))
+    again.ingest(batch(values[:stop], 0))
+    again.bulk = False
+    assert [r for end in again.pending() for r in again.assess(end, TrendScorer())[0]] == []
+    after, _ = run(values[stop:], again, first=stop)
+    assert [r.risk_id for r in after] == [r.risk_id for r in whole[len(whole) // 2 + 1 :]]
