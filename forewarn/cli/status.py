@@ -136,6 +136,7 @@ def _foreseen(found: Overview) -> Table | None:
             "champion model", f"{escape(found.champion.version)}, trained {age(found.champion.age_seconds)} ago"
         )
     table.add_row("open risks", str(found.open_risks))
+    table.add_row("unusual now", f"{found.anomalies} {'entity' if found.anomalies == 1 else 'entities'}")
     incidents = ", ".join(f"{count} {state}" for state, count in sorted(found.incidents.items()))
     table.add_row("open incidents", f"[bold]{incidents}[/]" if incidents else "none")
     pages = ", ".join(f"{count} {state}" for state, count in sorted(found.messages.items()))

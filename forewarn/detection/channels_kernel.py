@@ -1,4 +1,4 @@
-"""Compiled loop that learns channels, a column at a time: what `ChannelScale` and `ChannelForecaster` learn, and errors.
+"""Compiled loop that learns channels one by one: what `ChannelScale` and `ChannelForecaster` learn, and their errors.
 
 A namespace has hundreds of thousands of channels; arrays of all their memories at once would cost more than the sums.
 """
@@ -11,7 +11,7 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def learn_columns(  # pragma: no cover
     X: F64, rates: F64, ridge: float, smoothing: float, furthest: float, clip: float, least: float, most_hold: int,
     folds: int, centre: F64, spread: F64, weights: F64, offset: F64, error: F64, last: F64, after: F64,
@@ -75,7 +75,7 @@ def learn_columns(  # pragma: no cover
         _add_apart(squares, masked, smoothing, clip, least, folds, usual[owner[c]])
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _scale(x: F64) -> tuple[float, float]:  # pragma: no cover
     """As `ChannelScale.learn`."""
     there, total, low, high = 0, 0.0, np.inf, -np.inf
@@ -97,7 +97,7 @@ def _scale(x: F64) -> tuple[float, float]:  # pragma: no cover
     return centre, spread
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _scaled(x: F64, centre: float, spread: float, furthest: float, Z: F64) -> float:  # pragma: no cover
     """Fill Z with what is known in spreads from the centre, carried forward; returns its mean."""
     known, total = 0.0, 0.0
@@ -109,7 +109,7 @@ def _scaled(x: F64, centre: float, spread: float, furthest: float, Z: F64) -> fl
     return total / len(x)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _mask(x: F64, most_hold: int, masked: NDArray[np.bool_]) -> int:  # pragma: no cover
     """Which values count as usual: missing ones and, for as long as a gap was, those after it."""
     hold = 0
@@ -119,7 +119,7 @@ def _mask(x: F64, most_hold: int, masked: NDArray[np.bool_]) -> int:  # pragma: 
     return hold
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _solve(G: F64, g: F64) -> None:  # pragma: no cover
     """g becomes the solution w of G w = g, G symmetric and positive definite, its lower half given (Cholesky)."""
     n = len(g)
@@ -139,7 +139,7 @@ def _solve(G: F64, g: F64) -> None:  # pragma: no cover
         g[i] /= G[i, i]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _smooth(squares: F64, masked: NDArray[np.bool_], smoothing: float, clip: float) -> float:  # pragma: no cover
     """The exponential mean of the squares after the last of them."""
     smooth = 0.0
@@ -149,7 +149,7 @@ def _smooth(squares: F64, masked: NDArray[np.bool_], smoothing: float, clip: flo
     return smooth
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _add_apart(
     squares: F64, masked: NDArray[np.bool_], smoothing: float, clip: float, least: float, folds: int, usual: F64
 ) -> None:  # pragma: no cover

@@ -31,11 +31,10 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 LEARNED = 270  # cells from which an entity is learned: with less history nothing is said about it
-LEARN_EVERY = 90  # cells; with LEARNED no more than the windows hold
+LEARN_EVERY = 90  # cells; with LEARNED no more than the windows hold. Entities take turns, so that steps cost the same
 MOST_CHANNELS = 60  # of an entity: those that moved first, then those that came first
 BLOCK_CELLS = LEARNED // BLOCKS
 CALM_CELLS = 20  # after which an anomaly has ended
-_PHASES = 30  # groups of entities that are learned at different cells, so that no step costs much more than another
 _PRESENT = 2 / 3  # share of the learned cells in which a channel must have a value
 _CALM = 0.05  # p-value above which an entity is calm
 _AT_ONCE = 500  # entities that are learned together
@@ -112,11 +111,8 @@ class AnomalyWatch:
 
     def _learn_due(self, cell: int) -> None:
         """Learn the entities whose turn it is at the start of this cell."""
-        width = LEARN_EVERY // _PHASES
-        if cell % width:
-            return
-        phase = cell % LEARN_EVERY // width
-        due = [e for e in self._windows.entity_rows if crc32(e.encode()) % _PHASES == phase]
+        turn = cell % LEARN_EVERY
+        due = [e for e in self._windows.entity_rows if crc32(e.encode()) % LEARN_EVERY == turn]
         if not due:
             return
         calm = dict(zip(self._entities, self._calm.tolist(), strict=True))

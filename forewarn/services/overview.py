@@ -65,6 +65,7 @@ class Overview:
     clocks: Mapping[str, datetime] = field(default_factory=dict)
     champion: Champion | None = None
     open_risks: int | None = None
+    anomalies: int | None = None  # that last now
     incidents: Mapping[str, int] = field(default_factory=dict)  # open ones, by state
     messages: Mapping[str, int] = field(default_factory=dict)  # pages, by status
     dead_letters: int | None = None
@@ -141,6 +142,7 @@ def _read(connection: psycopg.Connection) -> dict[str, Any]:
         "clocks": dict(connection.execute("select namespace, at from watermarks order by namespace").fetchall()),
         "champion": Champion(*champion) if champion else None,
         "open_risks": risks[0] if risks else None,
+        "anomalies": connection.execute(_ANOMALIES).fetchall()[0][0],
         "incidents": dict(connection.execute(_INCIDENTS).fetchall()),
         "messages": dict(connection.execute("select status, count(*)::int from outbox group by status").fetchall()),
     }
@@ -204,6 +206,7 @@ select count(*)::int from (
 where r.state <> 'withdrawn' and (w.at is null or r.expires_at > w.at)
   and not exists (select from outcomes o where o.risk_id = r.risk_id)
 """
+_ANOMALIES = "select count(*)::int from anomalies where ended_at is null"
 _PROCESSES = """
 select service, instance, seen_at, extract(epoch from now() - seen_at)::float8, counters from service_status
 where seen_at > now() - interval '1 hour' order by service, instance

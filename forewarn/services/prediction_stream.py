@@ -15,6 +15,7 @@ from forewarn.features.series_budget import SeriesBudget
 from forewarn.risk.engine import RiskEngine
 from forewarn.risk.records import Observation, Risk, Watermark, encode
 from forewarn.risk.scorer import Scorer, Scores
+from forewarn.services.anomaly_stream import AnomalyStream
 from forewarn.services.read_progress import ReadProgress
 from forewarn.services.refusals import Refusals
 from forewarn.services.told import Told, read_told
@@ -62,7 +63,16 @@ class PredictionStream:
     def __init__(self, settings: Settings, scorer: Callable[[], Scorer]) -> None:
         self.settings = settings
         self.counters: dict[str, float] = dict.fromkeys(
-            ("samples_total", "late_total", "dead_letters_total", "scored_rows_total", "risks_total", "lag_messages"), 0
+            (
+                "samples_total",
+                "late_total",
+                "dead_letters_total",
+                "scored_rows_total",
+                "risks_total",
+                "anomalies_total",
+                "lag_messages",
+            ),
+            0,
         )
         self.latest: dict[tuple[int, str], Latest] = {}
         self.calls: dict[str, set[str]] = {}  # the service graph: client -> servers
@@ -73,6 +83,7 @@ class PredictionStream:
         self._histograms: dict[int, HistogramState] = {}  # by partition
         self._budget = SeriesBudget(settings.max_series_per_entity, settings.max_series)
         self._refusals = Refusals()
+        self._anomalies = AnomalyStream(settings)
         self._namespaces: dict[int, tuple[tuple[Series, ...], str | None]] = {}  # by id of the tuple, held here
         self._watermarks: dict[str, int] = {}
         self._untold: dict[str, Watermark] = {}  # they wait until all that was told before is on the log
@@ -132,6 +143,7 @@ class PredictionStream:
         for key in [k for k in self._engines if k[0] in gone]:
             self._engines.pop(key).windows.release()
             self.latest.pop(key, None)
+        self._anomalies.drop(gone)
 
     def _rebuilt(self, member: Consumer, quiet: bool) -> bool:
         """Whether all that was on the log at the assignment has been taken: partitions are read one after the other,
@@ -227,6 +239,7 @@ class PredictionStream:
 
     def _assess(self, key: tuple[int, str], engine: RiskEngine, end: int, scorer: Scorer) -> None:
         engine.calls = self.calls
+        anomalies = self._anomalies.step(key, engine, end, self._told)
         risks, observations, seen, scores = engine.assess(end, scorer)
         series = [engine.windows.series[int(r)] for r in seen.rows]
         at = datetime.fromtimestamp(end * engine.step_seconds, UTC)
@@ -235,10 +248,11 @@ class PredictionStream:
         )
         for risk in risks:
             self._produce(topics.RISKS, risk.entity, risk)
-        for observation in observations:
+        for observation in [*observations, *anomalies]:
             self._produce(topics.OBSERVATIONS, getattr(observation, "entity", engine.namespace), observation)
         self.counters["scored_rows_total"] += len(seen.rows)
         self.counters["risks_total"] += len(risks)
+        self.counters["anomalies_total"] += sum(anomaly.state == "open" for anomaly in anomalies)
         self._move_watermark(engine.namespace)
 
     def _move_watermark(self, namespace: str) -> None:

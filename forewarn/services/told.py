@@ -2,18 +2,28 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from forewarn.risk.past import Key, Past
-from forewarn.risk.records import FailureObserved, Recovered, Risk, Watermark, decode_observation, decode_risk
+from forewarn.risk.records import (
+    AnomalyObserved,
+    FailureObserved,
+    Recovered,
+    Risk,
+    Watermark,
+    decode_observation,
+    decode_risk,
+)
 from forewarn.telemetry import topics
 from forewarn.telemetry.samples import namespace_of
 
 logger = structlog.get_logger(__name__)
+
+_ANOMALIES_KEPT = timedelta(days=8)  # those of a week make the next ones harder to tell
 
 
 @dataclass(slots=True)
@@ -24,6 +34,7 @@ class Told:
     events: dict[Key, FailureObserved | Recovered] = field(default_factory=dict)  # the last of each signal
     watermarks: dict[tuple[str, int], datetime] = field(default_factory=dict)  # partition -1: all of the namespace
     predicted: dict[Key, datetime] = field(default_factory=dict)  # of the last risk, whatever its state
+    anomalies: dict[str, list[AnomalyObserved]] = field(default_factory=dict)  # of each entity, the newest last
 
     def see(self, topic: str, payload: bytes) -> None:
         """Take one record of `risks` or `observations`, in the order of the log."""
@@ -38,6 +49,9 @@ class Told:
         observation = decode_observation(payload)
         if isinstance(observation, FailureObserved | Recovered):
             self.events[(observation.entity, observation.signal)] = observation
+        elif isinstance(observation, AnomalyObserved):
+            kept = self.anomalies.setdefault(observation.entity, [])
+            kept[:] = [a for a in kept if a.at > observation.at - _ANOMALIES_KEPT] + [observation]
         elif isinstance(observation, Watermark):
             for partition in observation.partitions or [-1]:
                 key = observation.namespace, partition

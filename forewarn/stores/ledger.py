@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
 import psycopg
 from psycopg.rows import class_row, dict_row
 
 from forewarn.evaluation.ledger import EpisodeResult, Outcome, Prediction, TrackRecord, track_record
 from forewarn.incidents.episodes import Episode
-from forewarn.risk.records import Abstained, FailureObserved, Risk, decode_risk, encode
+from forewarn.risk.records import Abstained, AnomalyObserved, FailureObserved, Risk, decode_risk, encode
 from forewarn.stores import ledger_statements as statements
 
 
@@ -54,6 +55,9 @@ class LedgerStore(Protocol):
 
     def abstain(self, abstained: Abstained) -> None:
         """Keep the latest reason why nothing is said about a signal."""
+
+    def note_anomaly(self, anomaly: AnomalyObserved) -> None:
+        """Keep that an anomaly opened, or that it ended."""
 
     def episodes(self, ids: Sequence[str]) -> list[Episode]:
         """What is known of these episodes, in this order; unknown ones are left out."""
@@ -153,7 +157,16 @@ class PostgresLedger:
     def abstain(self, abstained: Abstained) -> None:
         """See LedgerStore."""
         a = abstained
-        self._connection.execute(statements.ABSTAIN, (a.entity, a.signal, a.reason, a.at))
+        self._connection.execute(statements.ABSTAIN, (a.entity, a.signal, a.reason, a.at, a.code))
+
+    def note_anomaly(self, anomaly: AnomalyObserved) -> None:
+        """See LedgerStore."""
+        a = anomaly
+        if a.state == "ended":
+            self._connection.execute(statements.ANOMALY_ENDED, (a.at, a.entity, a.since))
+        else:
+            drivers = msgspec.json.encode(a.drivers).decode()
+            self._connection.execute(statements.ANOMALY, (a.entity, a.since, a.p_value, a.text, drivers))
 
     def episodes(self, ids: Sequence[str]) -> list[Episode]:
         """See LedgerStore."""

@@ -57,10 +57,15 @@ insert into watermarks (namespace, at) values (%s, %s)
 on conflict (namespace) do update set at = greatest(watermarks.at, excluded.at)
 """
 ABSTAIN = """
-insert into abstentions (entity, signal, reason, at) values (%s, %s, %s, %s)
-on conflict (entity, signal) do update set reason = excluded.reason, at = excluded.at
+insert into abstentions (entity, signal, reason, at, code) values (%s, %s, %s, %s, %s)
+on conflict (entity, signal) do update set reason = excluded.reason, at = excluded.at, code = excluded.code
 where abstentions.at <= excluded.at
 """
+ANOMALY = """
+insert into anomalies (entity, since, p_value, text, drivers) values (%s, %s, %s, %s, %s::jsonb)
+on conflict (entity, since) do nothing
+"""
+ANOMALY_ENDED = "update anomalies set ended_at = %s where entity = %s and since = %s and ended_at is null"
 EPISODES = """
 select e.episode::text, first.payload::text as first, last.payload::text as last, said.outcome as feedback,
        latest.outcome as latest_outcome, failed.*, kind.unit

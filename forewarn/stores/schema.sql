@@ -256,6 +256,18 @@ create table if not exists abstentions ( -- the latest of each signal: why nothi
     at     timestamptz not null,
     primary key (entity, signal)
 );
+alter table abstentions add column if not exists code text not null default ''; -- 'no_data', 'regime_change' …
+
+create table if not exists anomalies (       -- an entity behaves as its own past did not foretell; nobody is paged
+    entity   text not null,
+    since    timestamptz not null,
+    ended_at timestamptz,                    -- null while it lasts
+    p_value  double precision not null,
+    text     text not null,
+    drivers  jsonb not null,                 -- as in topic `observations`
+    primary key (entity, since)
+);
+create index if not exists anomalies_since on anomalies (since);
 
 create table if not exists watermarks (      -- event clock of each namespace
     namespace text primary key,

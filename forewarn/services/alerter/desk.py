@@ -101,6 +101,8 @@ class Desk:
             self._stores.ledger.set_watermark(observation.namespace, observation.at)
         elif isinstance(observation, Abstained):
             self._stores.ledger.abstain(observation)
+        else:
+            self._stores.ledger.note_anomaly(observation)  # for the dashboard: nobody is told
         return True
 
     def expire(self, namespace: str, until: datetime) -> int:

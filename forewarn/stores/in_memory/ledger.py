@@ -7,7 +7,7 @@ from typing import Any
 
 from forewarn.evaluation.ledger import EpisodeResult, Outcome, Prediction, TrackRecord, track_record
 from forewarn.incidents.episodes import Episode
-from forewarn.risk.records import Abstained, FailureObserved, Risk
+from forewarn.risk.records import Abstained, AnomalyObserved, FailureObserved, Risk
 from forewarn.stores.ledger import episode_of_parts
 from forewarn.telemetry.samples import namespace_of
 
@@ -34,6 +34,7 @@ class InMemoryLedger:
         self._failures: dict[tuple[str, str, datetime], _Failure] = {}
         self._watermarks: dict[str, datetime] = {}
         self.abstentions: dict[tuple[str, str], Abstained] = {}
+        self.anomalies: dict[tuple[str, datetime], AnomalyObserved] = {}  # by entity and opening: what was told last
 
     def add_risk(self, risk: Risk) -> bool:
         """See LedgerStore."""
@@ -126,6 +127,14 @@ class InMemoryLedger:
         key = (abstained.entity, abstained.signal)
         if key not in self.abstentions or self.abstentions[key].at <= abstained.at:
             self.abstentions[key] = abstained
+
+    def note_anomaly(self, anomaly: AnomalyObserved) -> None:
+        """See LedgerStore."""
+        key = anomaly.entity, anomaly.since
+        if anomaly.state == "ended" and key in self.anomalies:
+            self.anomalies[key] = anomaly
+        elif anomaly.state == "open":
+            self.anomalies.setdefault(key, anomaly)
 
     def episodes(self, ids: Sequence[str]) -> list[Episode]:
         """See LedgerStore."""

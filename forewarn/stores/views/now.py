@@ -76,7 +76,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that happened: kind is 'deploy', 'failure', 'recovery' or 'incident'."""
+    """Something that happened: kind is 'deploy', 'failure', 'recovery', 'incident' or 'anomaly'."""
 
     at: datetime
     kind: str
@@ -226,6 +226,8 @@ select c.* from watermarks w cross join lateral (
     union all
     select opened_at, 'incident', entity, title, incident_id::text from incidents
     where opened_at between w.at - %(window)s and w.at
+    union all
+    select since, 'anomaly', entity, text, null from anomalies where since between w.at - %(window)s and w.at
 ) c
 where coalesce(substring(c.entity from '^([^/]*)/'), '') = w.namespace
 order by c.at desc, c.entity limit %(shown)s
