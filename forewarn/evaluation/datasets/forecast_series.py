@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 _TIMES = ("currentTime", "timestamp", "time", "datetime", "date", "ds")
 _MINUTES = ("minute", "minutes")
 _JUMPSTARTER_ROW_SECONDS = 300
-_EVERY = 15  # of service + metric: two services a metric of thirty, and all services and metrics take part
+_SERIES = 30  # about so many of all services and metrics: AutoARIMA takes seconds for each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,10 @@ class SignalSeries:
 
 
 def read_jumpstarter(folder: Path, step_seconds: float) -> list[SignalSeries]:
-    """Every 15th metric of a service, another one for each: `NAME.parquet` in any depth, 5-minute rows."""
+    """Of thirty services one metric each, the next one from service to service, so that all metrics take part.
+
+    `NAME.parquet` in any depth of folders, rows of 5 minutes.
+    """
     paths = sorted(folder.rglob("*.parquet"))
     if not paths:
         raise DatasetError(f"{folder} holds no NAME.parquet: the folders Dataset2 and Dataset3 are expected")
@@ -36,8 +39,9 @@ def read_jumpstarter(folder: Path, step_seconds: float) -> list[SignalSeries]:
     rows = round(step_seconds / _JUMPSTARTER_ROW_SECONDS)
     for service, path in enumerate(paths):
         table = pd.read_parquet(path).drop(columns=["label", "split"], errors="ignore").select_dtypes("number")
+        stride = max(1, min(len(paths) * table.shape[1] // _SERIES, table.shape[1]))
         for metric, column in enumerate(table.columns):
-            if (service + metric) % min(_EVERY, max(1, len(paths) // 2)) == 0:
+            if (service + metric) % stride == 0:
                 name = str(path.relative_to(folder).with_suffix(""))
                 cells = averaged(table[column].to_numpy(np.float64), rows)
                 series.append(SignalSeries(f"{name} {column}", str(column), cells, step_seconds))

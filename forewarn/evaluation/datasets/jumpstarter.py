@@ -1,4 +1,4 @@
-"""JumpStarter's services: anomalies over their metrics by VUS-PR."""
+"""JumpStarter's services: anomalies over their metrics by VUS-PR, and forecasts of their metrics."""
 
 from pathlib import Path
 
@@ -8,8 +8,10 @@ from forewarn.evaluation.datasets.report import DatasetError, DatasetReport, Opt
 
 
 def evaluate(name: str, data: Path, options: Options) -> list[DatasetReport]:
-    """VUS-PR over the services in `data` (folders of NAME.parquet)."""
-    return anomalies(data, options)
+    """VUS-PR over the services in `data` (folders of NAME.parquet); error, CRPS and coverage of forecasts."""
+    from forewarn.evaluation.datasets.forecasts import forecast_report
+
+    return [*anomalies(data, options), *forecast_report(data, options)]
 
 
 def anomalies(data: Path, options: Options) -> list[DatasetReport]:
