@@ -22,6 +22,10 @@ Namespace = Annotated[
     typer.Option(metavar="NAME", help="Namespace of the entities.", show_default="what the data says"),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how much there is; store nothing.")]
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"),
+]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 
 
@@ -46,6 +50,7 @@ def prometheus(
     ] = None,
     namespace: Namespace = None,
     dry_run: DryRun = False,
+    home: Home = None,
 ) -> None:
     """Copy history from a Prometheus into the archive; stopped, it goes on where it was when it is run again.
 
@@ -63,7 +68,7 @@ def prometheus(
     wanted = Wanted(tuple(match), start, stop, width, _checked(namespace))
     from forewarn.cli.import_display import import_prometheus
 
-    import_prometheus(url, _settings(), wanted, dry_run)
+    import_prometheus(url, _settings(home), wanted, dry_run)
 
 
 @app.command("parquet", epilog="Example:\n\n[bold]forewarn import parquet history/2026-*.parquet --namespace shop[/]")
@@ -71,9 +76,10 @@ def parquet(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of .parquet files.")],
     namespace: Namespace = None,
     dry_run: DryRun = False,
+    home: Home = None,
 ) -> None:
     """Copy Parquet files in the long format into the archive; what it has is not stored twice."""
-    _files(paths, ".parquet", namespace, dry_run)
+    _files(paths, ".parquet", namespace, dry_run, home)
 
 
 @app.command("csv", epilog="Example:\n\n[bold]forewarn import csv history.csv --namespace shop --dry-run[/]")
@@ -81,9 +87,10 @@ def csv(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders of .csv files.")],
     namespace: Namespace = None,
     dry_run: DryRun = False,
+    home: Home = None,
 ) -> None:
     """Copy CSV files in the long format into the archive; what it has is not stored twice."""
-    _files(paths, ".csv", namespace, dry_run)
+    _files(paths, ".csv", namespace, dry_run, home)
 
 
 def parse_duration(option: str, text: str) -> timedelta:
@@ -105,7 +112,7 @@ def parse_when(option: str, text: str, now: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _files(paths: list[Path], suffix: str, namespace: str | None, dry_run: bool) -> None:
+def _files(paths: list[Path], suffix: str, namespace: str | None, dry_run: bool, home: Path | None) -> None:
     files: list[Path] = []
     for path in paths:
         inside = sorted(path.rglob(f"*{suffix}")) if path.is_dir() else [path]
@@ -117,7 +124,7 @@ def _files(paths: list[Path], suffix: str, namespace: str | None, dry_run: bool)
         raise CommandError(f"{wrong[0]}: its name does not end in {suffix}")
     from forewarn.cli.import_display import import_files
 
-    import_files(files, _settings(), _checked(namespace), dry_run)
+    import_files(files, _settings(home), _checked(namespace), dry_run)
 
 
 def _checked(namespace: str | None) -> str | None:
@@ -126,7 +133,7 @@ def _checked(namespace: str | None) -> str | None:
     return namespace
 
 
-def _settings() -> "Settings":
+def _settings(home: Path | None) -> "Settings":
     from forewarn.config.running import client_settings
 
-    return client_settings()
+    return client_settings(home)

@@ -47,6 +47,7 @@ def history() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         f'cpu_usage_ratio{{job="shop/api",instance="a:80",core="{k}"}}': (times, rng.random(len(times)))
         for k in range(3)
     }
+    found['cpu_idle_ratio{job="shop/api",instance="a:80",core="0"}'] = times, rng.random(len(times))  # the same labels
     heard = (times < times[0] + 7200) | (times >= times[0] + 14_400)
     counts = np.cumsum(rng.integers(0, 9, len(times))).astype(float)
     found['http_requests_total{job="shop/api",instance="a:80",code="200"}'] = times[heard], counts[heard]
@@ -140,7 +141,7 @@ def test_every_sample_arrives_once_although_it_is_stopped_and_repeated(prometheu
     with psycopg.connect(postgres_url) as connection:
         kinds = dict(connection.execute("select signal, kind from metric_series").fetchall())
         cells = connection.execute("select count(distinct cell) from rollup_pending").fetchone()
-    assert kinds == {"cpu_usage_ratio": "gauge", "http_requests_total": "cumulative"}
+    assert kinds == {"cpu_idle_ratio": "gauge", "cpu_usage_ratio": "gauge", "http_requests_total": "cumulative"}
     assert cells == (HOURS * 12,)
 
 
@@ -165,7 +166,7 @@ def test_a_dry_run_tells_how_much_there_is(prometheus: str, postgres_url: str) -
     with PrometheusApi(prometheus) as api, Imports(postgres_url) as imports:
         work = PrometheusImport(api, imports, wanted())
         work.plan()
-        assert work.count_series() == {SELECTOR: 4}
+        assert work.count_series() == {SELECTOR: 5}
         total = sum(map(len, expected().values()))
         assert total <= work.progress.expected <= total * 1.01 + 200
     assert archived(postgres_url) == {}

@@ -17,11 +17,14 @@ from forewarn.stores.schema import create_tables
 
 logger = structlog.get_logger("forewarn.services.connector")
 
+_NICE = 5  # while history is sent in bulk, what predictions need comes first: nothing waits for the signals made here
+
 
 def main() -> None:
     """Wait for broker and PostgreSQL, then work."""
     settings = Settings()
     configure_logging(settings)
+    os.nice(_NICE)
     stop = stop_event()
     url = settings.postgres_url.get_secret_value()
     try:

@@ -1,5 +1,6 @@
 """Prometheus' HTTP API as an import needs it: how much there is, and pieces of it; patient with a busy server."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,6 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 MOST_POINTS = 11_000  # of a series in one range query; https://prometheus.io/docs/prometheus/latest/querying/api/
 _RETRY_STATUS = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 60.0
+_SHORTEST_MS = 60_000  # series of a minute are not too many
 _TOO_MUCH = ("too many samples", "exceeded maximum resolution", "timed out", "timeout", "too large", "limit")
 
 
@@ -22,6 +24,10 @@ class PrometheusError(Exception):
 
 class TooMuchError(PrometheusError):
     """The server gives up on a query of this size: ask for less at once."""
+
+
+class _SameLabelsError(PrometheusError):
+    """A function drops the names of metrics, and then several have the same labels."""
 
 
 class _BusyError(Exception):
@@ -46,6 +52,10 @@ class _Found(msgspec.Struct):
 
 class _SeriesFound(msgspec.Struct):
     data: list[msgspec.Raw]
+
+
+class _NamesFound(msgspec.Struct):
+    data: list[dict[str, str]]
 
 
 class _Failed(msgspec.Struct):
@@ -101,8 +111,29 @@ class PrometheusApi:
         return len(_decode(found, _SeriesFound).data)
 
     def count_samples(self, selector: str, start_ms: int, stop_ms: int, width_ms: int) -> NDArray[np.int64]:
-        """Raw samples in each cell of `width_ms` from start to stop. Raises PrometheusError."""
-        return self._counts(f"sum(count_over_time({selector}[{width_ms}ms]))", start_ms, stop_ms, width_ms)
+        """Raw samples in each cell of `width_ms` from start to stop: an estimate where metrics of several names share
+        their labels, for Prometheus counts those only name by name. Raises PrometheusError."""
+        span = start_ms, stop_ms, width_ms
+        try:
+            return self._counts(f"sum(count_over_time({selector}[{width_ms}ms]))", *span)
+        except _SameLabelsError:
+            one = self._one_name(selector, start_ms, stop_ms)
+        samples = self._counts(f"sum(count_over_time({one}[{width_ms}ms]))", *span)
+        each = -(-samples // np.maximum(self.count_alive(one, *span), 1))  # samples of a series
+        alive = self.count_alive(selector, *span)
+        return alive * np.where(each > 0, each, max(int(each.max(initial=0)), 1))
+
+    def _one_name(self, selector: str, start_ms: int, stop_ms: int) -> str:
+        """The selector, of the name alone that has most series."""
+        try:
+            found = self._ask("series", {"match[]": selector, "start": _time(start_ms), "end": _time(stop_ms)})
+        except TooMuchError:
+            if stop_ms - start_ms < _SHORTEST_MS:
+                raise
+            return self._one_name(selector, (start_ms + stop_ms) // 2, stop_ms)
+        names = Counter(labels.get("__name__", "") for labels in _decode(found, _NamesFound).data)
+        inside = selector.strip().removesuffix("}").rstrip().removesuffix(",")
+        return f'{inside}, __name__="{max(names, key=lambda name: names[name])}"}}'
 
     def count_alive(self, selector: str, start_ms: int, stop_ms: int, width_ms: int) -> NDArray[np.int64]:
         """Series that have samples in each cell of `width_ms`. Raises PrometheusError."""
@@ -120,12 +151,21 @@ class PrometheusApi:
 
     def _counts(self, query: str, start_ms: int, stop_ms: int, width_ms: int) -> NDArray[np.int64]:
         counts = np.zeros(-(-(stop_ms - start_ms) // width_ms), np.int64)
-        for first in range(0, len(counts), MOST_POINTS):
-            last = min(first + MOST_POINTS, len(counts))
+        first, most = 0, MOST_POINTS
+        while first < len(counts):
+            last = min(first + most, len(counts))
             begin, end = start_ms + (first + 1) * width_ms, start_ms + last * width_ms
             asked = {"query": query, "start": _time(begin - 1), "end": _time(end - 1), "step": f"{width_ms}ms"}
-            for stretch in _stretches(self._ask("query_range", asked), begin - 1, end):
+            try:
+                content = self._ask("query_range", asked)
+            except TooMuchError:
+                if last == first + 1:
+                    raise
+                most = (last - first) // 2
+                continue
+            for stretch in _stretches(content, begin - 1, end):
                 counts[first + (stretch.times - begin + 1) // width_ms] = stretch.values
+            first = last
         return counts
 
     def _ask(self, what: str, query: dict[str, str]) -> bytes:
@@ -171,6 +211,8 @@ class PrometheusApi:
             raise _BusyError(f"{response.status_code} {reason}", _retry_after(response))
         if response.status_code == 404:
             raise PrometheusError(f"{self.address}/api/v1/{what} does not exist: is this the address of a Prometheus?")
+        if "same labelset" in reason:
+            raise _SameLabelsError(f"{self.address}: {reason}")
         raise PrometheusError(f"{self.address} refused the query ({response.status_code}): {reason}")
 
     def _count_retry(self, state: RetryCallState) -> None:
