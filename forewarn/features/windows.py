@@ -1,5 +1,6 @@
 """Windows of a stream: samples in, features of any moment out. One store for each namespace (event clock)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ class WindowStore:
         self._free: list[int] = []
         self._refused_before, self._room_made = 0, 0  # refusals of the budget, and the cell, when room was last made
         self.series: list[Series] = []
+        self.version = 0  # of `series`: another number after every change
         self.newest_ns = -1  # newest event time seen of what moves the clock
         self.entity_rows: dict[str, list[int]] = {}  # rows of each entity's series
         self._row_of: dict[Series, int] = {}
@@ -111,6 +113,7 @@ class WindowStore:
             self.entity_rows.setdefault(series.entity, []).append(row)
             self._cells.clear(row)
             self._kinds[row] = series.kind
+            self.version += 1
         return row
 
     def _new_row(self, series: Series) -> int:
@@ -220,6 +223,38 @@ class WindowStore:
         ages = np.maximum(end - c.first[rows], 0)
         features_kernel(c.fine, c.medium, c.coarse, rows, fine_end, medium_end, coarse_end, limits, ages, out)
         return out
+
+    def moved_features(self, rows: I64, end: int, limits: F64, moves: Sequence[tuple[int, int, int, float]]) -> F64:
+        """Features as if cells had been elsewhere: float64 [R, F].
+
+        moves: (position in rows, first cell, cell after the last, what is added to the values). Nothing that was below
+        its limit is moved to it.
+        """
+        c = self._cells
+        at = np.array([move[0] for move in moves], np.int64)
+        start, stop, by = (np.array([move[k] for move in moves])[:, None] for k in (1, 2, 3))
+        windows = []
+        for cells, base, width in (
+            (c.fine, c.fine_base, 1), (c.medium, c.medium_base, MEDIUM_STEPS), (c.coarse, c.coarse_base, COARSE_STEPS)
+        ):  # fmt: skip
+            first = ((base[rows])[:, None] + np.arange(cells.shape[1])) * width
+            share = np.clip((stop - first[at]) / width, 0, 1) - np.clip((start - first[at]) / width, 0, 1)
+            moved = np.zeros(first.shape)
+            np.add.at(moved, at, share * by)
+            copied = cells[rows]
+            top = np.maximum(copied, 0.99 * limits[:, None])
+            copied = np.where(moved > 0, np.minimum(copied + moved, top), copied + moved).astype(np.float32)
+            windows.append((copied, end // width - base[rows]))
+        (fine, fine_end), (medium, medium_end), (coarse, coarse_end) = windows
+        out = np.empty((len(rows), FEATURE_COUNT))
+        own, ages = np.arange(len(rows)), np.maximum(end - c.first[rows], 0)
+        features_kernel(fine, medium, coarse, own, fine_end, medium_end, coarse_end, limits, ages, out)
+        self._add_roles(out, rows, end, self._context)
+        return out
+
+    def row(self, series: Series) -> int:
+        """Row of a series, -1 where it has none."""
+        return self._row_of.get(series, -1)
 
     def _add_roles(self, features: F64, rows: I64, end: int, context: Context) -> None:
         blocks = []

@@ -7,11 +7,11 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.features.definitions import HORIZON_STEPS, INDEX
+from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.features.labels import RECOVERY_STEPS
 from forewarn.features.series_budget import SeriesBudget
 from forewarn.features.windows import Snapshot, WindowStore
-from forewarn.risk import narrative
+from forewarn.risk import narrative, silence
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.dependencies import Dependencies, Objective, objectives_of
 from forewarn.risk.drivers import Subject, companions, own_drivers
@@ -28,24 +28,16 @@ from forewarn.risk.records import (
     TimeToFailure,
     episode_of,
 )
+from forewarn.risk.regime import Regimes
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer, Scores, score
 from forewarn.telemetry.connectors.names import is_derived
 from forewarn.telemetry.samples import SampleBatch, Series
 
 F64 = NDArray[np.float64]
 
-ENOUGH_STEPS = 60  # history below which nothing is predicted
 BULK_STEPS = 30  # a message that spans more comes from an import, not from a stream
-_MUCH_MISSING = 0.5  # share of the last 60 steps
 _COMPANION_CELLS = 180  # how far back signals are compared, in steps
 LOOK_BACK_STEPS = 16  # how far back is scored what time passed over; the windows reach so far
-_REASONS = (
-    "",
-    "no data in the last five steps",
-    "too little history: {enough} steps of {step:g} s are needed",
-    "more than half of the last 60 steps are missing",
-    "the limit is not a positive number",
-)
 
 
 class RiskEngine:
@@ -62,6 +54,8 @@ class RiskEngine:
         self.namespace = namespace
         self.windows = WindowStore(step_seconds, budget)
         self._dependencies = Dependencies(self.windows)
+        self._regimes = Regimes(self.windows)
+        self._latecomers = silence.Latecomers()
         self._limited: tuple[list[int], list[float]] = [], []  # rows and limits of the last assessment
         self.step_seconds = step_seconds
         self.scored_cell = -1
@@ -74,7 +68,7 @@ class RiskEngine:
         self._score_every = score_every
         self._episodes: dict[Series, Episode] = {}
         self._failing: dict[Series, int] = {}  # cell in which the signal was last at its limit
-        self._silent = np.zeros(0, np.int8)  # by row, number of the reason in _REASONS
+        self._silent = np.zeros(0, np.int8)  # by row, number of the reason in silence.REASONS
         self._active = np.zeros(0, np.bool_)  # by row, whether it has an episode, is failing or may be restored
         self._identity: dict[Key, str] = {}  # episode, by entity and signal
         self._known: dict[Key, tuple[Episode, int]] = {}  # restored: episode, and last cell at the limit (-1: none)
@@ -150,7 +144,7 @@ class RiskEngine:
     def assess(self, end: int, scorer: Scorer) -> tuple[list[Risk], list[Observation], Snapshot, Scores]:
         """Score everything at the start of cell `end`; what is to be told, and the scores for whoever keeps them."""
         self._dependencies.extend(end, self._objectives())
-        seen = self.windows.snapshot(end)
+        seen = self._regimes.look(self.windows.snapshot(end), end)
         self._limited = seen.rows.tolist(), seen.limits.tolist()
         scores = score(scorer, seen.features)
         self._make_room()
@@ -160,7 +154,7 @@ class RiskEngine:
             self._restored = False
             self._rehearse(end, scorer)
         observations = self._failures(seen, end)
-        reasons, probability = self._reasons(seen), scores.probability
+        reasons, probability = self._reasons(seen, end), scores.probability
         quiet = (reasons == self._silent[seen.rows]) & (probability < scorer.threshold) & ~self._active[seen.rows]
         risks = []
         for i in np.flatnonzero(~quiet).tolist():
@@ -168,8 +162,7 @@ class RiskEngine:
             series = self.windows.series[row]
             if reasons[i] != self._silent[row]:
                 self._silent[row] = reasons[i]
-                reason = _REASONS[reasons[i]].format(enough=ENOUGH_STEPS, step=self.step_seconds)
-                observations.append(Abstained(series.entity, series.name, reason, self._time(end)))
+                observations.append(self._abstained(series, int(reasons[i]), end))
             if not reasons[i] and series not in self._failing:
                 risk = self._tell(series, seen, scores, i, end, scorer)
                 if risk is not None:
@@ -182,9 +175,10 @@ class RiskEngine:
         """Count the scorings before `end` anew, without telling: a restart lost how many in a row were above."""
         states = [Episode()] * len(self.windows.series)
         for past in range(end - WITHDRAW * self._score_every, end, self._score_every):
-            seen = self.windows.snapshot(past)
+            seen = self._regimes.read(self.windows.snapshot(past), past)
             probability = score(scorer, seen.features).probability
-            for i in np.flatnonzero(self._reasons(seen) == 0).tolist():
+            none = np.zeros(len(seen.rows), np.bool_)
+            for i in np.flatnonzero(silence.reasons(seen, none, none) == 0).tolist():
                 row = int(seen.rows[i])
                 states[row] = counted(states[row], float(probability[i]), scorer.threshold)
         for row, state in enumerate(states):
@@ -227,16 +221,18 @@ class RiskEngine:
             episode = None
         return episode is not None or series in self._failing
 
-    def _reasons(self, seen: Snapshot) -> NDArray[np.int8]:
-        """Why nothing is predicted for each row, as numbers of _REASONS; 0 where there is no reason."""
-        with np.errstate(invalid="ignore"):
-            conditions = [
-                np.isnan(seen.values),
-                seen.ages < ENOUGH_STEPS,
-                seen.features[:, INDEX["missing_1h"]] > _MUCH_MISSING,
-                ~(seen.limits > 0),
-            ]
-        return np.select(conditions, [1, 2, 3, 4], 0).astype(np.int8)
+    def _reasons(self, seen: Snapshot, end: int) -> NDArray[np.int8]:
+        """Why nothing is predicted for each row, as numbers of silence.REASONS; 0 where there is no reason."""
+        late = self._latecomers.late(self.windows, seen, end)
+        found = silence.reasons(seen, late, self._regimes.looping(seen, end))
+        stepped = (found == 0) & self._regimes.silent(seen, end, self._active[seen.rows])
+        return np.where(stepped, np.int8(silence.REGIME), found)
+
+    def _abstained(self, series: Series, number: int, end: int) -> Abstained:
+        reason, shift = silence.REASONS[number], self._regimes.newest(series)
+        note = narrative.stepped(series, shift, self.step_seconds) if shift else ""
+        sentence = reason.sentence.format(enough=silence.ENOUGH_STEPS, step=self.step_seconds, note=note)
+        return Abstained(series.entity, series.name, sentence, self._time(end), reason.code)
 
     def _failures(self, seen: Snapshot, end: int) -> list[Observation]:
         """Signals that reached their limit, or came back below it, since the last assessment."""
@@ -305,6 +301,7 @@ class RiskEngine:
         quantiles = scores.quantiles[i]
         history = self.windows.medium_history(seen.rows[i : i + 1], end)[0]
         p10, p50, p90 = (float(q * self.step_seconds) for q in quantiles)
+        shift = self._regimes.newest(series)
         return Risk(
             episode=episode,
             revision=revision,
@@ -320,7 +317,10 @@ class RiskEngine:
             limit=subject.limit,
             unit=series.unit,
             drivers=self._drivers(subject, one, seen.rows[i], end, scorer),
-            evidence=narrative.evidence_of(subject, self.step_seconds),
+            evidence=[
+                *narrative.evidence_of(subject, self.step_seconds),
+                *narrative.regime_of(shift, self._regimes.count(series.entity, end), self.step_seconds),
+            ],
             actions=narrative.actions_of(subject, one, raised, self.step_seconds),
             forecast=narrative.forecast_of(subject, history, quantiles, self.step_seconds),
             model_version=scorer.version,

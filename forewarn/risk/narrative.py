@@ -1,5 +1,7 @@
 """What a risk shows beside its numbers: evidence, advice with computed effects, and the picture's data."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,9 @@ from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.drivers import Subject
 from forewarn.risk.quantities import format_duration, format_interval, format_share, format_value
 from forewarn.risk.records import Action, Forecast
+from forewarn.risk.regime import LOOP_RESTARTS, LOOP_STEPS, SILENT_STEPS, Shift
 from forewarn.risk.scorer import Scores
+from forewarn.telemetry.samples import Series
 
 _CEILING = np.log1p(MAX_STEPS)
 _SLOPES = {  # which slope a time to the limit follows from
@@ -76,6 +80,32 @@ def _breach(scores: Scores, step_seconds: float) -> str:
         return f"more than {format_duration(longest)} ({format_share(scores.survival[0, -1])}: not within that)"
     p10, p50, p90 = (float(q) * step_seconds for q in scores.quantiles[0])
     return f"{format_duration(p50)} (80 %: {format_interval(p10, p90)})"
+
+
+def stepped(series: Series, shift: Shift, step_seconds: float) -> str:
+    """The note about a level that stepped up with a restart: how far, when, and for how long nothing is said."""
+    return (
+        f"the level of {series.name} changed by +{format_share(shift.share)} of its limit with the restart at "
+        f"{_clock(shift.cell, step_seconds)}: watched anew for {SILENT_STEPS} steps"
+    )
+
+
+def regime_of(shift: Shift | None, restarts: int, step_seconds: float) -> list[str]:
+    """Sentences about the level that counts since a restart, and about a crash loop; none where there is neither."""
+    said = []
+    if shift and shift.back < 0:
+        said.append(
+            f"what came before the restart at {_clock(shift.cell, step_seconds)} is counted "
+            f"{format_share(shift.share)} of the limit higher, as the level stepped up by that"
+        )
+    if restarts >= LOOP_RESTARTS:
+        said.append(f"restarted {restarts} times in the last {format_duration(LOOP_STEPS * step_seconds)}")
+    return said
+
+
+def _clock(cell: int, step_seconds: float) -> str:
+    form = "%H:%M" if step_seconds >= 60 else "%H:%M:%S"
+    return datetime.fromtimestamp(cell * step_seconds, UTC).strftime(form)
 
 
 def raise_limit(features: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from feature_repo import store as feature_store
 from forewarn.features.batch import features_at
 from forewarn.features.context import context_of
 from forewarn.features.definitions import FEATURE_COUNT, FEATURE_NAMES, FEATURE_VERSION, INDEX
-from forewarn.risk.engine import ENOUGH_STEPS
+from forewarn.risk.silence import ENOUGH_STEPS
 from monitor_assets.features.signal_windows import signal_windows
 from monitor_assets.history import SignalWindows
 from monitor_assets.markdown import table

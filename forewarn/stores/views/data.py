@@ -51,6 +51,7 @@ class Abstention:
     signal: str
     reason: str
     at: datetime
+    code: str  # 'no_data', 'regime_change' …; '' where it was told before there were codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ order by behind_seconds desc, m.entity, m.name limit 100
 """
 
 _ABSTENTIONS = """
-select entity, signal, reason, at from abstentions where reason <> '' order by at desc, entity, signal limit 100
+select entity, signal, reason, at, code from abstentions where reason <> '' order by at desc, entity, signal limit 100
 """
 
 _DECISIONS = "select at, actor, action, subject, reason from audit order by at desc, audit_id desc limit 40"
