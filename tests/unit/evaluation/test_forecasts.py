@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from forewarn.evaluation.datasets import forecasts
+from forewarn.evaluation.datasets.forecast_baselines import statistical_forecasts
 from forewarn.evaluation.datasets.forecast_series import averaged, read_jumpstarter, read_tables
 from forewarn.evaluation.datasets.forecasts import (
     HORIZON_HOURS,
@@ -110,6 +111,12 @@ def test_cells_are_means_of_what_was_measured(tmp_path: Path) -> None:
     np.testing.assert_allclose(averaged(np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan, 9.0]), 2), [2.0, 5.0, np.nan])
     pd.DataFrame({"minute": [0, 1, 130], "x": [2.0, 4.0, 7.0]}).to_csv(tmp_path / "a.csv", index=False)
     np.testing.assert_allclose(read_tables(tmp_path, 3600.0)[0].values, [3.0, np.nan, 7.0])
+
+
+def test_a_baseline_that_cannot_be_fitted_says_the_last_value() -> None:
+    said = statistical_forecasts([np.array([3.0, 5.0]), np.array([3.0, 5.0, 7.0])], 4, DAY)
+    assert set(said) == {"auto_ets", "auto_arima"}
+    np.testing.assert_allclose(said["auto_ets"][:, :, 4], [[5.0] * 4, [7.0] * 4])
 
 
 def test_scores_of_cells_that_were_not_measured_do_not_count() -> None:
