@@ -37,7 +37,8 @@ class Sample:
     """Disk-weeks to learn from, each [n]: disk, day, whether it failed within the horizon, and log-odds `offset`.
 
     Of the disks that go on, those that show a symptom are drawn more often than the others: they contend for the
-    budget. Drawing a share q of them multiplies the odds of failing by 1 / q; `offset` = -log q tells the trees.
+    budget. Drawing a share q of them multiplies the odds of failing by 1 / q; `offset` = log(odds of all / q) tells
+    the trees, which would otherwise spend their rounds on it.
     """
 
     disk: Ints
@@ -64,7 +65,8 @@ class Sample:
         else:
             share = np.where(shows, _share(_SYMPTOMATIC, ~fails & shows), _share(_CLEAN, ~fails & ~shows))
         keep = fails | (np.random.default_rng(seed).random(len(fails)) < share)
-        return cls(disk[keep], day[keep], fails[keep], -np.log(share[keep]))
+        odds = fails.sum() / max(1, (~fails).sum())
+        return cls(disk[keep], day[keep], fails[keep], np.log(odds) - np.log(share[keep]))
 
 
 def _share(wanted: int, rows: NDArray[np.bool_]) -> float:
