@@ -29,7 +29,7 @@ _SETTLE, _LEVEL, _BEFORE, _JUDGED = 3, 12, 30, 30  # cells after a restart, of i
 _SPREADS, _SHARE = 5 * 1.4826, 0.03  # a step is more than so many median deviations and this share of the limit
 _NEAR = 0.9  # of the limit; what is so close is never silent
 _BACK_CELLS, _LINE_CELLS, _SAME_RESTART = 10, 10, 2
-_SOON_STEPS = 60
+_LINE_STEPS, _HORIZON = 60, HORIZON_STEPS[-2]  # of the line since a step, and how far it is followed
 _KEPT_STEPS = (WEEK_COARSE + 32) * COARSE_STEPS
 
 
@@ -156,8 +156,8 @@ class Regimes:
         moves: list[tuple[int, int, int, float]] = []
         for i, shifts in self._shifted(seen):
             own = [s for s in shifts if s.cell < end]
-            if own and self._left(seen, i, own[-1], end) < _SOON_STEPS:
-                continue  # it fails soon anyway: nothing that speaks for it is taken away
+            if own and self._left(seen, i, own[-1], end) <= _HORIZON:
+                continue  # it rises since: nothing that speaks for a failure is taken away
             moves += [(len(at), s.cell, s.back, -s.by) if s.back >= 0 else (len(at), 0, s.cell, s.by) for s in own]
             at += [i] if own else []
         if not at:
@@ -187,7 +187,7 @@ class Regimes:
             if shift.back >= 0 or end > shift.cell + SILENT_STEPS or shift.loud:
                 continue
             near = not seen.values[i] < _NEAR * seen.limits[i]
-            if active[i] or near or self._left(seen, i, shift, end) <= HORIZON_STEPS[-2]:
+            if active[i] or near or self._left(seen, i, shift, end) <= _HORIZON:
                 shifts[-1] = replace(shift, loud=True)
                 continue
             found[i] = True
@@ -197,7 +197,7 @@ class Regimes:
         """Steps until a signal reaches its limit by its line since it stepped (at most the last hour of steps)."""
         if shift.back >= 0:
             return float("inf")
-        span = int(np.clip(end - shift.cell - 1, 1, _SOON_STEPS))
+        span = int(np.clip(end - shift.cell - 1, 1, _LINE_STEPS))
         return steps_left(self._windows.history(seen.rows[i : i + 1], end, span)[0], float(seen.limits[i]))
 
     def looping(self, seen: Snapshot, end: int) -> B:
