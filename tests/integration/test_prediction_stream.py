@@ -14,7 +14,15 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags
 from pydantic import SecretStr
 
 from forewarn.config.settings import Settings
-from forewarn.risk.records import Abstained, FailureObserved, Risk, Watermark, decode_observation, decode_risk
+from forewarn.risk.records import (
+    Abstained,
+    AnomalyObserved,
+    FailureObserved,
+    Risk,
+    Watermark,
+    decode_observation,
+    decode_risk,
+)
 from forewarn.risk.scorer import TrendScorer
 from forewarn.services.prediction_stream import PredictionStream
 from forewarn.stores.log import create_topics, producer
@@ -70,7 +78,7 @@ def running(settings: Settings) -> Iterator[PredictionStream]:
     stream = PredictionStream(settings, TrendScorer)
     thread = threading.Thread(target=stream.run, daemon=True)
     thread.start()
-    assert stream.ready.wait(30)
+    assert stream.ready.wait(90), "no partitions were assigned"
     try:
         yield stream
     finally:
@@ -111,7 +119,9 @@ def test_a_leak_is_told_over_the_log_and_a_restart_repeats_nothing(settings: Set
         )
 
     with running(settings) as stream:
-        send(broker, entity, values[:, :560], 0)
+        send(broker, entity, values[:, :20], 0)  # the first scoring compiles: what comes meanwhile would be one cell
+        wait_for("the first scoring", lambda: clock() > START_NS)
+        send(broker, entity, values[:, 20:560], 20)
         wait_for("a risk", lambda: stream.counters["risks_total"] > 0)
         assert stream.counters["dead_letters_total"] == 1
         wait_for("the end of the log", lambda: clock() >= START_NS + 560 * STEP_NS)
@@ -194,6 +204,6 @@ def test_an_anomaly_is_told_once_and_its_end_after_a_restart(settings: Settings,
 
 
 def test_a_budget_in_other_words_is_refused_at_the_start(settings: Settings) -> None:
-    with pytest.raises(ValueError, match="FOREWARN_FALSE_ALARM_BUDGET.*write it like"):
+    with pytest.raises(ValueError, match=r"FOREWARN_FALSE_ALARM_BUDGET.*write it like"):
         PredictionStream(settings.model_copy(update={"false_alarm_budget": "hardly any"}), TrendScorer)
     PredictionStream(settings.model_copy(update={"false_alarm_budget": "none"}), TrendScorer)
