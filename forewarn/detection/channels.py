@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.detection.channel_forecast import SPANS
-from forewarn.detection.channels_kernel import learn_columns
+from forewarn.detection.channels_kernel import learn_columns, step_columns
 from forewarn.detection.detector import Floats
 
 Ints = NDArray[np.int64]
@@ -45,18 +45,11 @@ class Channels:
 
     def step(self, row: NDArray[np.floating[Any]]) -> None:
         """Take the next value of each channel, `row` [C]; `parts` then tells of it."""
-        missing = np.isnan(row)
-        Z = np.clip((row - self.centre) / self.spread, -FURTHEST, FURTHEST)
-        np.copyto(Z, self.last, where=missing)
-        error = Z - self.offset
-        for weights, memory, rate in zip(self.weights, self.memories, _RATES, strict=True):
-            error -= weights * memory
-            memory += rate * (Z - memory)
-        error = np.clip(error / self.error, -CLIP, CLIP)
-        parts = np.where(missing | (self.hold > 0), 1.0, error * error)
-        self.hold = np.clip(np.where(missing, self.hold + 1, self.hold - 1), 0, HOLD).astype(np.int16)
-        self.last = Z
-        self.parts = self.parts + _SMOOTH * (parts - self.parts)
+        step_columns(
+            np.ascontiguousarray(row, dtype=np.float64), _RATES, _SMOOTH, FURTHEST, CLIP, HOLD,
+            self.centre, self.spread, self.weights, self.offset, self.error, self.last,
+            self.memories, self.hold, self.parts,
+        )  # fmt: skip
 
     def take(self, columns: Ints) -> "Channels":
         """These columns alone."""

@@ -1,4 +1,4 @@
-"""Compiled loop that learns channels one by one: what `ChannelScale` and `ChannelForecaster` learn, and their errors.
+"""Compiled loops that learn and step channels: what `ChannelScale` and `ChannelForecaster` learn, and their errors.
 
 A namespace has hundreds of thousands of channels; arrays of all their memories at once would cost more than the sums.
 """
@@ -73,6 +73,26 @@ def learn_columns(  # pragma: no cover
         last[c] = Z[n - 1]
         parts[c] = _smooth(squares, masked, smoothing, clip)
         _add_apart(squares, masked, smoothing, clip, least, folds, usual[owner[c]])
+
+
+@njit(cache=True)
+def step_columns(  # pragma: no cover
+    row: F64, rates: F64, smoothing: float, furthest: float, clip: float, most_hold: int, centre: F64, spread: F64,
+    weights: F64, offset: F64, error: F64, last: F64, memories: F64, hold: NDArray[np.int16], parts: F64,
+) -> None:  # fmt: skip
+    """The next value of each channel, row [C], NaN = missing; last, memories, hold and parts are moved on."""
+    for c in range(len(row)):
+        missing = np.isnan(row[c])
+        z = last[c] if missing else min(max((row[c] - centre[c]) / spread[c], -furthest), furthest)
+        miss = z - offset[c]
+        for i in range(len(rates)):
+            miss -= weights[i, c] * memories[i, c]
+            memories[i, c] += rates[i] * (z - memories[i, c])
+        miss = min(max(miss / error[c], -clip), clip)
+        part = 1.0 if missing or hold[c] > 0 else miss * miss
+        hold[c] = min(hold[c] + 1, most_hold) if missing else max(hold[c] - 1, 0)
+        last[c] = z
+        parts[c] += smoothing * (part - parts[c])
 
 
 @njit(cache=True)

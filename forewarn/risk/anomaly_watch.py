@@ -68,6 +68,7 @@ class AnomalyWatch:
         self._usual = np.empty(0)  # mean of the peaks of each entity
         self._calm = np.empty(0, np.int64)  # cells since each entity was last unusual
         self._reference = np.exp(np.sort(_PRIOR))
+        self._p = np.empty(0)  # [E] see `_p_values`, of the last cell
         self._open: dict[str, AnomalyObserved] = {}
         self._told: dict[str, list[datetime]] = {}  # openings of the last week
         self._silent_until: dict[str, datetime] = {}  # of the last told before a restart
@@ -174,8 +175,8 @@ class AnomalyWatch:
         if self._channels is None:
             return
         self._channels.step(self._history(self._rows, self._derived, cell + 1, 1)[:, 0])
-        p = self._p_values()
-        self._calm = np.where(p > _CALM, self._calm + 1, 0)
+        self._p = self._p_values()
+        self._calm = np.where(self._p > _CALM, self._calm + 1, 0)
 
     def _p_values(self) -> F64:
         """[E] share of usual blocks that are as unusual somewhere."""
@@ -188,7 +189,7 @@ class AnomalyWatch:
         if self._channels is None:
             return []
         at = datetime.fromtimestamp(end * self._step_seconds, UTC)
-        p, told = self._p_values(), []
+        p, told = self._p, []
         for i in np.flatnonzero(p < self._allowed).tolist():
             entity = self._entities[i]
             if entity not in self._open and self._may_tell(entity, at) and p[i] < self._threshold(entity, at):

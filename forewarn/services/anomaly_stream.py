@@ -35,7 +35,8 @@ class AnomalyStream:
         self._budget = budget_of(settings)
         self._watches: dict[tuple[int, str], tuple[RiskEngine, AnomalyWatch]] = {}
         if self._budget is not None:
-            learn(np.zeros((1, BLOCKS)), np.zeros(1, np.int64))  # compiled before the stream waits for it
+            learned, _ = learn(np.zeros((1, BLOCKS)), np.zeros(1, np.int64))
+            learned.step(np.zeros(1))  # both are compiled before the stream waits for them
 
     @property
     def watched(self) -> int:

@@ -70,6 +70,7 @@ class PredictionStream:
                 "scored_rows_total",
                 "risks_total",
                 "anomalies_total",
+                "entities_watched",
                 "lag_messages",
             ),
             0,
@@ -252,6 +253,7 @@ class PredictionStream:
             self._produce(topics.OBSERVATIONS, getattr(observation, "entity", engine.namespace), observation)
         self.counters["scored_rows_total"] += len(seen.rows)
         self.counters["risks_total"] += len(risks)
+        self.counters["entities_watched"] = self._anomalies.watched
         self.counters["anomalies_total"] += sum(anomaly.state == "open" for anomaly in anomalies)
         self._move_watermark(engine.namespace)
 

@@ -7,7 +7,7 @@ import pytest
 from incident_records import at, failure, risk
 
 from forewarn.evaluation.ledger import Prediction, outcome_of_failure, outcome_of_feedback, outcome_of_watermark
-from forewarn.risk.records import Abstained, Risk, episode_of
+from forewarn.risk.records import Abstained, AnomalyObserved, Risk, UnusualSignal, episode_of
 from forewarn.stores.in_memory.ledger import InMemoryLedger
 from forewarn.stores.ledger import LedgerStore, PostgresLedger
 
@@ -127,6 +127,14 @@ def test_the_clock_never_goes_back(ledger: LedgerStore) -> None:
 def test_abstaining_is_accepted(ledger: LedgerStore) -> None:
     ledger.abstain(Abstained("shop/db", "x", "too little history", at(1)))
     ledger.abstain(Abstained("shop/db", "x", "late data", at(0)))
+
+
+def test_anomalies_are_accepted_again_and_out_of_order(ledger: LedgerStore) -> None:
+    seen = [UnusualSignal("log.templates.new", 3.0, 0.0, None, 1.0)]
+    opened = AnomalyObserved("shop/db", at(1), at(1), "open", 0.001, seen, "unlike 'usual' \u2265 1")
+    ended = AnomalyObserved("shop/db", at(1), at(9), "ended", 0.4, [], "as usual")
+    for anomaly in (ended, opened, opened, ended, ended):
+        ledger.note_anomaly(anomaly)
 
 
 def test_the_track_record_counts_episodes(ledger: LedgerStore) -> None:

@@ -10,7 +10,9 @@ import pytest
 from dashboard_state import EDGES, NOW, add_failure, add_incident, add_risk, fill, incident_of, resolve, risk
 
 from forewarn.incidents.records import Incident
+from forewarn.risk.records import AnomalyObserved
 from forewarn.stores import views
+from forewarn.stores.ledger import PostgresLedger
 
 
 @pytest.fixture
@@ -50,6 +52,19 @@ def test_now_draws_every_service_with_its_worst_state(postgres_url: str, inciden
     assert states["shop/payment"] == "failing"
     assert states["shop/worker"] == "watch"
     assert states["shop/cache"] == "calm" and nodes["shop/cache"].silent_signals > 0
+
+
+def test_an_anomaly_of_the_last_hour_is_a_change(postgres_url: str, incident: Incident) -> None:
+    with psycopg.connect(postgres_url) as db:
+        ledger = PostgresLedger(db)
+        for minutes in (7, 70):
+            since = NOW - timedelta(minutes=minutes)
+            ledger.note_anomaly(AnomalyObserved("shop/api", since, since, "open", 0.001, [], f"odd {minutes}"))
+        changes = [c for c in views.now_view(db).changes if c.kind == "anomaly"]
+        assert [(c.entity, c.at, c.text) for c in changes] == [("shop/api", NOW - timedelta(minutes=7), "odd 7")]
+        ledger.note_anomaly(AnomalyObserved("shop/api", since, NOW, "ended", 0.5, [], "as usual"))
+        lasting = db.execute("select since from anomalies where ended_at is null").fetchall()
+        assert lasting == [(NOW - timedelta(minutes=7),)]
 
 
 def test_changes_are_those_of_the_last_hour_of_event_time(postgres_url: str, incident: Incident) -> None:
