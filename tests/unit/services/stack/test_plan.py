@@ -114,6 +114,7 @@ def test_an_address_that_is_set_is_used_and_nothing_started_for_it(
 def test_processes_get_settings_few_threads_and_no_usage_reporting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     settings = Settings(home=tmp_path, step_seconds_by_namespace={"shop": 5.0}, gateway_token="secret")
     environment = process_environment(settings, "postgresql://x/dagster", tmp_path)
     for name, value in environment.items():
