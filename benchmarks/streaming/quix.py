@@ -47,7 +47,7 @@ def _has_quix(python: str) -> bool:
 
 def _measured(python: str, entities: int, scrapes: int) -> list[Any]:
     from benchmarks.report import Result
-    from benchmarks.streaming.broker import running_broker
+    from benchmarks.streaming.broker import running_broker, send
 
     count = entities * scrapes
     rates: dict[str, list[float]] = {}
@@ -59,6 +59,7 @@ def _measured(python: str, entities: int, scrapes: int) -> list[Any]:
                 told = _run(interpreter, address, mode, f"{mode}-{run}", count)
                 rates.setdefault(mode, []).append(count / told["seconds"])
                 if mode == "state":
+                    send(address, [("e0", bytes(BODY))], "quix_in")  # the one that is awaited after the recovery
                     rates.setdefault("recovery", []).append(
                         _run(interpreter, address, "recover", f"{mode}-{run}", 1)["seconds"]
                     )
