@@ -227,11 +227,12 @@ class WindowStore:
     def moved_features(self, rows: I64, end: int, limits: F64, moves: Sequence[tuple[int, int, int, float]]) -> F64:
         """Features as if cells had been elsewhere: float64 [R, F].
 
-        moves: (position in rows, first cell, cell after the last, what is added to the values). Nothing that was below
-        its limit is moved to it.
+        moves, in the order of rows: (position in rows, first cell, cell after the last, what is added to the values).
+        Nothing that was below its limit is moved to it.
         """
         c = self._cells
         at = np.array([move[0] for move in moves], np.int64)
+        turns = np.arange(len(at)) - np.searchsorted(at, at)
         start, stop, by = (np.array([move[k] for move in moves])[:, None] for k in (1, 2, 3))
         windows = []
         for cells, base, width in (
@@ -240,7 +241,9 @@ class WindowStore:
             first = ((base[rows])[:, None] + np.arange(cells.shape[1])) * width
             share = np.clip((stop - first[at]) / width, 0, 1) - np.clip((start - first[at]) / width, 0, 1)
             moved = np.zeros(first.shape)
-            np.add.at(moved, at, share * by)
+            for turn in range(int(turns.max()) + 1):  # the first move of every row, the second …
+                own = turns == turn
+                moved[at[own]] += (share * by)[own]
             copied = cells[rows]
             top = np.maximum(copied, 0.99 * limits[:, None])
             copied = np.where(moved > 0, np.minimum(copied + moved, top), copied + moved).astype(np.float32)

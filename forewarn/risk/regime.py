@@ -98,16 +98,37 @@ def _drift(cells: F32) -> F64:
     return slope
 
 
-def steps_left(cells: F32, limit: float) -> float:
-    """Steps until the line through the medians of both halves reaches the limit; inf where it does not surely rise."""
-    values = cells[~np.isnan(cells)].astype(np.float64)
-    if len(values) < _LINE_CELLS:
-        return float("inf")
-    half = len(values) // 2
-    rise = float(np.median(values[-half:]) - np.median(values[:half]))
-    noise = 1.4826 * float(np.median(np.abs(np.diff(values)))) / np.sqrt(half)
-    distance = limit - float(np.median(values[-half:])) - rise / 2
-    return distance * (len(cells) / 2) / rise if rise > max(3 * noise, 1e-3 * limit) else float("inf")
+def steps_left(cells: F32, limits: F64) -> F64:
+    """Steps until the line through the medians of both halves reaches the limit, of K signals: float64 [K].
+
+    cells: float32 [K, N], NaN = missing; inf where a line does not surely rise.
+    """
+    there = ~np.isnan(cells)
+    count, order = there.sum(1), there.cumsum(1)
+    out = np.full(len(cells), np.inf)
+    k = np.flatnonzero(count >= _LINE_CELLS)
+    if not len(k):
+        return out
+    half = (count[k] // 2)[:, None]
+    early = np.where(there[k] & (order[k] <= half), cells[k], np.nan)
+    late = np.where(there[k] & (order[k] > count[k, None] - half), cells[k], np.nan)
+    top = np.nanmedian(late, 1).astype(np.float64)
+    rise = top - np.nanmedian(early, 1)
+    noise = 1.4826 * _spread_of_neighbours(cells[k]) / np.sqrt(half[:, 0])
+    sure = rise > np.maximum(3 * noise, 1e-3 * limits[k])
+    left = (limits[k] - top - rise / 2) * (count[k] / 2) / np.where(sure, rise, 1.0)
+    out[k] = np.where(sure, left, np.inf)
+    return out
+
+
+def _spread_of_neighbours(cells: F32) -> F64:
+    """Median of how much neighbouring cells differ: [K]; 0 where no two neighbours are there."""
+    steps = np.abs(np.diff(cells, axis=1))
+    known = (~np.isnan(steps)).any(1)
+    spread = np.zeros(len(cells))
+    if known.any():
+        spread[known] = np.nanmedian(steps[known], 1)
+    return spread
 
 
 def returned(cells: F32, shifts: list[Shift], end: int) -> B:
@@ -154,12 +175,13 @@ class Regimes:
         """The snapshot of a moment with what came before each known step moved onto the level after it."""
         at: list[int] = []
         moves: list[tuple[int, int, int, float]] = []
-        for i, shifts in self._shifted(seen):
-            own = [s for s in shifts if s.cell < end]
-            if own and self._left(seen, i, own[-1], end) <= _HORIZON:
+        stepped = [(i, own) for i, shifts in self._shifted(seen) if (own := [s for s in shifts if s.cell < end])]
+        left = self._left(seen, [i for i, _ in stepped], [own[-1] for _, own in stepped], end)
+        for (i, own), steps in zip(stepped, left.tolist(), strict=True):
+            if steps <= _HORIZON:
                 continue  # it rises since: nothing that speaks for a failure is taken away
             moves += [(len(at), s.cell, s.back, -s.by) if s.back >= 0 else (len(at), 0, s.cell, s.by) for s in own]
-            at += [i] if own else []
+            at.append(i)
         if not at:
             return seen
         features = seen.features.copy()
@@ -182,23 +204,25 @@ class Regimes:
         the step alone leads there within the horizon; nor is it silent again after such a moment.
         """
         found = np.zeros(len(seen.rows), np.bool_)
-        for i, shifts in self._shifted(seen):
-            shift = shifts[-1]
-            if shift.back >= 0 or end > shift.cell + SILENT_STEPS or shift.loud:
-                continue
+        fresh = [
+            (i, shifts)
+            for i, shifts in self._shifted(seen)
+            if shifts[-1].back < 0 and end <= shifts[-1].cell + SILENT_STEPS and not shifts[-1].loud
+        ]
+        left = self._left(seen, [i for i, _ in fresh], [shifts[-1] for _, shifts in fresh], end)
+        for (i, shifts), steps in zip(fresh, left.tolist(), strict=True):
             near = not seen.values[i] < _NEAR * seen.limits[i]
-            if active[i] or near or self._left(seen, i, shift, end) <= _HORIZON:
-                shifts[-1] = replace(shift, loud=True)
-                continue
-            found[i] = True
+            found[i] = not (active[i] or near or steps <= _HORIZON)
+            if not found[i]:
+                shifts[-1] = replace(shifts[-1], loud=True)
         return found
 
-    def _left(self, seen: Snapshot, i: int, shift: Shift, end: int) -> float:
-        """Steps until a signal reaches its limit by its line since it stepped (at most the last hour of steps)."""
-        if shift.back >= 0:
-            return float("inf")
-        span = int(np.clip(end - shift.cell - 1, 1, _LINE_STEPS))
-        return steps_left(self._windows.history(seen.rows[i : i + 1], end, span)[0], float(seen.limits[i]))
+    def _left(self, seen: Snapshot, at: list[int], shifts: list[Shift], end: int) -> F64:
+        """Steps until signals reach their limits by their lines since they stepped (at most the last hour of steps)."""
+        cells = self._windows.history(seen.rows[at], end, _LINE_STEPS)
+        since = np.array([s.cell if s.back < 0 else end for s in shifts], np.int64) - (end - _LINE_STEPS)
+        cells[np.arange(_LINE_STEPS) <= since[:, None]] = np.nan
+        return steps_left(cells, seen.limits[at])
 
     def looping(self, seen: Snapshot, end: int) -> B:
         """Rows whose entity restarted LOOP_RESTARTS times within LOOP_STEPS: bool [R]."""

@@ -158,5 +158,6 @@ def test_a_step_is_measured_at_its_edge() -> None:
     assert rise[0] == pytest.approx(20, abs=2)
     assert rise[1] in (0.0, pytest.approx(20, abs=5))  # a ramp's own spread may hide it
     assert rise[2] == 0
-    assert steps_left((60 + noise[0, :30]).astype(np.float32), 100) == np.inf
-    assert steps_left((60 + np.arange(30) + noise[0, :30]).astype(np.float32), 100) == pytest.approx(11, abs=3)
+    assert steps_left((60 + noise[:1, :30]).astype(np.float32), np.full(1, 100.0))[0] == np.inf
+    rising = (60 + np.arange(30) + noise[:1, :30]).astype(np.float32)
+    assert steps_left(rising, np.full(1, 100.0))[0] == pytest.approx(11, abs=3)
