@@ -36,6 +36,7 @@ MOST_CHANNELS = 60  # of an entity: those that moved first, then those that came
 BLOCK_CELLS = LEARNED // BLOCKS
 CALM_CELLS = 20  # after which an anomaly has ended
 _PRESENT = 2 / 3  # share of the learned cells in which a channel must have a value
+_AIM = 1 / 3  # of the budget is aimed for: what is usual later on is not quite what was learned
 _CALM = 0.05  # p-value above which an entity is calm
 _AT_ONCE = 500  # entities that are learned together
 _WEEK = timedelta(days=7)
@@ -56,7 +57,7 @@ class AnomalyWatch:
     ) -> None:
         self._windows = windows
         self._step_seconds = step_seconds
-        self._allowed = budget.allowed(BLOCK_CELLS * step_seconds)  # episodes in a block of an entity
+        self._allowed = _AIM * budget.allowed(BLOCK_CELLS * step_seconds)  # episodes in a block of an entity
         self._lag = derived_lag
         self._cell = -1  # cells before it are scored
         self._entities: list[str] = []
