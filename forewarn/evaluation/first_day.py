@@ -1,4 +1,4 @@
-"""Learns the first-day model from random shapes: `python -m forewarn.evaluation.first_day` writes it into the package."""
+"""Learns the first-day model from random shapes; `python -m forewarn.evaluation.first_day` writes the package's."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from forewarn.risk.first_day import FOLDER, MANIFEST
 F64 = NDArray[np.float64]
 
 STEPS = 1200
-SERIES = 12_000
+SERIES = 6_000
 _AT_ONCE = 500
 _FIRST, _LAST = 60, 1000  # steps of history at which features are taken
 
