@@ -7,8 +7,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from model_fixtures import bentoml_home, bundle, feature_rows  # noqa: F401
 from servers import free_port, running_broker
+
+# on a busy machine, time says nothing about a test
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
