@@ -40,7 +40,7 @@ class Predictor:
 def _run(address: str, step: float, lateness: float, threads: int, state: Any) -> None:
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
     from forewarn.config.settings import Settings
-    from forewarn.risk.scorer import TrendScorer
+    from forewarn.risk.first_day import FirstDayScorer
     from forewarn.services.prediction_stream import PredictionStream
 
     class Watched(PredictionStream):
@@ -57,4 +57,4 @@ def _run(address: str, step: float, lateness: float, threads: int, state: Any) -
                 state[1] = time.monotonic()
 
     settings = Settings(kafka_bootstrap=address, step_seconds=step, lateness_seconds=lateness, _env_file=None)  # type: ignore[call-arg]
-    Watched(settings, TrendScorer).run()
+    Watched(settings, FirstDayScorer).run()

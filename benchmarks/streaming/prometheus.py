@@ -20,7 +20,8 @@ from benchmarks.streaming.broker import free_port
 from forewarn.features.definitions import INDEX
 from forewarn.features.linear import linear_steps_to_limit
 from forewarn.features.windows import WindowStore
-from forewarn.risk.scorer import TrendScorer, score
+from forewarn.risk.first_day import FirstDayScorer
+from forewarn.risk.scorer import score
 from forewarn.telemetry.proto.prometheus_remote_write_pb2 import Label, WriteRequest
 from forewarn.telemetry.samples import SampleBatch, Series
 
@@ -69,7 +70,7 @@ def _ours(
     for _ in range(RUNS):
         began = time.perf_counter()
         seen = store.snapshot(end)
-        score(TrendScorer(), seen.features)
+        score(FirstDayScorer(), seen.features)
         took.append(time.perf_counter() - began)
         began = time.perf_counter()
         linear_steps_to_limit(store, end)

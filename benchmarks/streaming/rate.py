@@ -139,11 +139,12 @@ def _consume(address: str, mode: str, group: str, past: int, mine: int, gate: An
 
 def _stream(address: str, past: int, mine: int, gate: Any, count: Any, reports: Any) -> None:
     from forewarn.config.settings import Settings
-    from forewarn.risk.scorer import Scorer, TrendScorer
+    from forewarn.risk.first_day import FirstDayScorer
+    from forewarn.risk.scorer import Scorer
     from forewarn.services import prediction_stream
 
     prediction_stream.CATCHING_UP_MESSAGES = 2**40  # type: ignore[misc]  # never fill windows without scoring
-    scorer, told, assigned = TrendScorer(), False, 0
+    scorer, told, assigned = FirstDayScorer(), False, 0
 
     class Counted(prediction_stream.PredictionStream):
         """Counts from the last assignment on."""

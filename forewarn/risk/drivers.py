@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from forewarn.features.definitions import FEATURE_NAMES, INDEX
@@ -127,15 +128,42 @@ def _mean(cells: NDArray[np.float32]) -> float:
     return float(there.mean()) if len(there) else np.nan
 
 
+def compile_kernels() -> None:
+    """Compile what the first risk would wait for."""
+    cells = np.arange(60, dtype=np.float32)
+    _lagged_correlation(cells, cells)
+
+
+@njit(cache=True)
 def _lagged_correlation(cause: NDArray[np.float32], effect: NDArray[np.float32]) -> tuple[float, int]:
     """Strongest Pearson correlation of effect[t] with cause[t - lag], lag in 0, 5 … 30 cells."""
     best, best_lag = 0.0, 0
     for lag in range(0, min(31, len(cause) // 3), 5):
-        a, b = cause[: len(cause) - lag].astype(np.float64), effect[lag:].astype(np.float64)
-        there = np.isfinite(a) & np.isfinite(b)
-        if there.sum() < 20 or np.ptp(a[there]) == 0 or np.ptp(b[there]) == 0:
-            continue
-        correlation = float(np.corrcoef(a[there], b[there])[0, 1])
+        correlation = _correlation(cause[: len(cause) - lag], effect[lag:])
         if abs(correlation) > abs(best) + 0.02:  # a longer lag must explain more to be preferred
             best, best_lag = correlation, lag
     return best, best_lag
+
+
+@njit(cache=True)
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Pearson's, of the cells that both have; 0 for fewer than 20, or where one does not move."""
+    n, sx, sy = 0, 0.0, 0.0
+    for i in range(len(one)):
+        if np.isfinite(one[i]) and np.isfinite(other[i]):
+            n += 1
+            sx += one[i]
+            sy += other[i]
+    if n < 20:
+        return 0.0
+    mx, my, sxx, syy, sxy = sx / n, sy / n, 0.0, 0.0, 0.0
+    for i in range(len(one)):
+        if np.isfinite(one[i]) and np.isfinite(other[i]):
+            x, y = one[i] - mx, other[i] - my
+            sxx += x * x
+            syy += y * y
+            sxy += x * y
+    least = 1e-12 * n
+    if sxx <= least * mx * mx or syy <= least * my * my:
+        return 0.0
+    return sxy / np.sqrt(sxx * syy)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forewarn.config.settings import Settings
 from forewarn.features.series_budget import SeriesBudget
+from forewarn.risk.drivers import compile_kernels
 from forewarn.risk.engine import RiskEngine
 from forewarn.risk.records import Observation, Risk, Watermark, encode
 from forewarn.risk.scorer import Scorer, Scores
@@ -89,6 +90,7 @@ class PredictionStream:
         self._watermarks: dict[str, int] = {}
         self._untold: dict[str, Watermark] = {}  # they wait until all that was told before is on the log
         self._progress = ReadProgress()
+        compile_kernels()
         self._producer = producer(settings.kafka_bootstrap, delivery_seconds=0)  # never given up: a risk is not lost
         self._rebuild_to: dict[int, int] = {}  # offset up to which each partition is read again
         self._quiet_polls = 0
