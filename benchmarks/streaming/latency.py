@@ -17,7 +17,7 @@ from forewarn.telemetry import topics
 
 ENTITIES, PAST_CELLS, LIVE_SECONDS = 400, 180, 35
 _PARTITIONS = 4
-_TOLD_BEFORE = 275  # seconds before the limit at which the first-day scorer tells such a pool
+_TOLD_BEFORE = 325  # seconds before the limit at which the first-day scorer tells such a pool
 
 
 def measure(entities: int = ENTITIES, live_seconds: int = LIVE_SECONDS) -> list[Result]:
