@@ -55,7 +55,9 @@ class Dependencies:
     windows: WindowStore
     made: set[Series] = field(default_factory=set)
     _until: int = -1  # cells before it are made
-    _known: int = -1  # series when the pairs were found
+    _known: int = -1  # version of the series whose pairs were found
+    _tells: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # by row: an error ratio
+    _told: int = -1  # version of the series of which that is known
     _ratios: list[_Ratio] = field(default_factory=list)
 
     def extend(self, end: int, objectives: Mapping[str, Objective]) -> None:
@@ -63,10 +65,10 @@ class Dependencies:
 
         objectives: by entity, see `objectives_of`; entities without one are left alone.
         """
-        if self._known != len(self.windows.series):
+        if self._known != self.windows.version:
             self._ratios = _pairs(self.windows.series, self.made)
             self.made = {r.series for r in self._ratios}
-            self._known = len(self.windows.series)
+            self._known = self.windows.version
         wanted = [r for r in self._ratios if r.series.entity in objectives]
         new = int(np.clip(end - self._until, 1, FINE_CELLS))
         self._until = end
@@ -92,6 +94,14 @@ class Dependencies:
         requests = sums[1] * self.windows.step_ns / 1e9
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(requests >= LEAST_REQUESTS, np.minimum(sums[0] / sums[1], 1.0), np.nan), requests
+
+    def ratios_among(self, rows: I64, limits: F64) -> tuple[list[int], list[float]]:
+        """Which of the limited rows tell an error ratio, with their limits; names are read when series change alone."""
+        if self._told != self.windows.version:
+            self._tells = np.array([_tells_ratio(s) for s in self.windows.series], np.bool_)
+            self._told = self.windows.version
+        kept = self._tells[rows]
+        return rows[kept].tolist(), limits[kept].tolist()
 
     def _put(self, wanted: list[_Ratio], ratio: NDArray[np.float64], times: I64, limits: list[float]) -> None:
         series = [r.series for r in wanted]

@@ -56,7 +56,7 @@ class RiskEngine:
         self._dependencies = Dependencies(self.windows)
         self._regimes = Regimes(self.windows)
         self._latecomers = silence.Latecomers()
-        self._limited: tuple[list[int], list[float]] = [], []  # rows and limits of the last assessment
+        self._ratios: tuple[list[int], list[float]] = [], []  # error ratios of the last assessment: rows and limits
         self.step_seconds = step_seconds
         self.scored_cell = -1
         self.bulk = False  # the newest batch was history
@@ -145,7 +145,7 @@ class RiskEngine:
         """Score everything at the start of cell `end`; what is to be told, and the scores for whoever keeps them."""
         self._dependencies.extend(end, self._objectives())
         seen = self._regimes.look(self.windows.snapshot(end), end)
-        self._limited = seen.rows.tolist(), seen.limits.tolist()
+        self._ratios = self._dependencies.ratios_among(seen.rows, seen.limits)
         scores = score(scorer, seen.features)
         self._make_room()
         if self._watched_cell < 0:
@@ -195,7 +195,7 @@ class RiskEngine:
         if not self.calls:
             return {}
         made = set().union(*(peer._dependencies.made for peer in self.peers))
-        return objectives_of(((peer.windows, *peer._limited) for peer in self.peers), self.calls, made)
+        return objectives_of(((peer.windows, *peer._ratios) for peer in self.peers), self.calls, made)
 
     def _time(self, cell: int) -> datetime:
         return datetime.fromtimestamp(cell * self.step_seconds, UTC)
