@@ -4,11 +4,16 @@ import logging
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
+import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
+from forewarn.stores.schema import create_tables
+
+logger = structlog.get_logger(__name__)
 
 
 def configure_logging(settings: Settings) -> None:
@@ -57,3 +62,15 @@ def _rendering(log_format: str) -> list[Any]:
     # A plain traceback: rich's shows local variables, and with them secrets.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def wait_for_tables(postgres_url: str, stop: threading.Event) -> None:
+    """Return when PostgreSQL has the tables, or when `stop` is set; says once a second that it waits."""
+    while not stop.is_set():
+        try:
+            create_tables(postgres_url)
+        except psycopg.OperationalError as error:
+            logger.warning("waiting for PostgreSQL", error=str(error).strip())
+            time.sleep(1)
+        else:
+            return

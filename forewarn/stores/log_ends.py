@@ -50,3 +50,15 @@ def _read_ends(probe: Consumer, partitions: list[TopicPartition], deadline: floa
         if error is not None:
             waiting.discard(key)
     return ends
+
+
+def lag_of(member: Consumer) -> int:
+    """Messages that are on the log and not taken yet, as far as the member has heard of them."""
+    lag = 0
+    for position in member.position(member.assignment()):
+        try:
+            _, high = member.get_watermark_offsets(position, cached=True)
+        except KafkaException:
+            continue
+        lag += max(0, high - position.offset) if position.offset >= 0 else 0
+    return lag

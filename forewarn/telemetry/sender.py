@@ -11,10 +11,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from forewarn.telemetry.retry_after import BusyError, retry_after, wait_as_asked
+
 log = structlog.get_logger(__name__)
 
 _RETRY_STATUS = frozenset({429, 502, 503, 504})  # what the OTLP specification calls retryable
-_LONGEST_WAIT_SECONDS = 30.0
+_wait = wait_as_asked(wait_random_exponential(multiplier=0.2, max=5))
+_LONGEST_WAIT = 30.0  # seconds
 
 
 class SendError(Exception):
@@ -27,12 +30,6 @@ class GatewayUnreachableError(SendError):
 
 class GatewayRefusedError(SendError):
     """The gateway answered that it does not take this: sending it again would not help."""
-
-
-class _BusyError(Exception):
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
 
 
 class OtlpSender:
@@ -93,7 +90,7 @@ class OtlpSender:
     def _post(self, path: str, body: bytes) -> None:
         patience = self._patience if self.requests else self._first_patience
         retrying = Retrying(
-            retry=retry_if_exception_type((_BusyError, httpx.TransportError)),
+            retry=retry_if_exception_type((BusyError, httpx.TransportError)),
             wait=_wait,
             stop=stop_after_delay(patience),
             before_sleep=self._count_retry,
@@ -106,7 +103,7 @@ class OtlpSender:
                 f"no gateway answers at {self.gateway_url} ({_reason(error)}); tried for {patience:g} s. "
                 "Is it running? Start it with 'forewarn up', or name another with --gateway URL."
             ) from error
-        except _BusyError as error:
+        except BusyError as error:
             raise GatewayUnreachableError(
                 f"the gateway at {self.gateway_url} took nothing for {patience:g} s: {error}. "
                 "Look at 'forewarn status': is the broker up?"
@@ -118,7 +115,7 @@ class OtlpSender:
     def _once(self, path: str, body: bytes) -> httpx.Response:
         response = self._client.post(path, content=body)
         if response.status_code in _RETRY_STATUS:
-            raise _BusyError(f"{response.status_code} {_explanation(response)}", _retry_after(response))
+            raise BusyError(f"{response.status_code} {_explanation(response)}", retry_after(response, _LONGEST_WAIT))
         if response.status_code in (401, 403):
             raise GatewayRefusedError(
                 f"the gateway at {self.gateway_url} does not accept this token ({response.status_code}). "
@@ -162,25 +159,6 @@ def _partial_success(path: str, content: bytes) -> tuple[int, str]:
         return int(logs.rejected_log_records), str(logs.error_message)
     spans = ExportTraceServiceResponse.FromString(content).partial_success
     return int(spans.rejected_spans), str(spans.error_message)
-
-
-_backoff = wait_random_exponential(multiplier=0.2, max=5)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _BusyError) and error.retry_after is not None:
-        return error.retry_after
-    return _backoff(state)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds of `Retry-After`; its other form, a date, is left to the back-off."""
-    try:
-        seconds = float(response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
 
 
 def _explanation(response: httpx.Response) -> str:

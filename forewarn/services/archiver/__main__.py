@@ -3,18 +3,15 @@
 import os
 import socket
 import sys
-import time
 
-import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
 from forewarn.services.archiver.service import Archiver
 from forewarn.services.archiver.tending import Tending
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
 from forewarn.stores.log import create_topics
-from forewarn.stores.schema import create_tables
 
 logger = structlog.get_logger("forewarn.services.archiver")
 
@@ -29,22 +26,12 @@ def main() -> None:
         create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
     except TimeoutError as error:
         sys.exit(f"archiver: {error}")
-    while not stop.is_set() and not _tables_are_there(url):
-        time.sleep(1)
+    wait_for_tables(url, stop)
     with Heartbeat(url, "archiver", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
         logger.info("archiver runs")
         with Tending(settings, heartbeat.counters):
             Archiver(settings, stop, heartbeat.counters).run()
     logger.info("archiver stopped", **heartbeat.counters)
-
-
-def _tables_are_there(url: str) -> bool:
-    try:
-        create_tables(url)
-    except psycopg.OperationalError as error:
-        logger.warning("waiting for PostgreSQL", error=str(error).strip())
-        return False
-    return True
 
 
 if __name__ == "__main__":

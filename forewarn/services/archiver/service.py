@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import psycopg
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from forewarn.config.settings import Settings
 from forewarn.features.series_budget import SeriesBudget
@@ -15,6 +15,7 @@ from forewarn.services.archiver.batch import TOPICS, Batch, Reader
 from forewarn.services.archiver.storing import REFUSALS, Store, is_poison, loki_of, refuser
 from forewarn.services.refusals import Refusals
 from forewarn.stores import log
+from forewarn.stores.log_ends import lag_of
 from forewarn.stores.loki import LokiBusyError
 from forewarn.stores.offsets import Overtaken, Place
 from forewarn.telemetry import topics
@@ -208,11 +209,4 @@ class Archiver:
             self._refusals.tell(series.budget, self._counters, series.refused)
 
     def _count_lag(self) -> None:
-        lag = 0
-        for position in self._consumer.position(self._consumer.assignment()):
-            try:
-                _, high = self._consumer.get_watermark_offsets(position, cached=True)
-            except KafkaException:
-                continue
-            lag += max(0, high - position.offset) if position.offset >= 0 else 0
-        self._counters["lag_messages"] = lag
+        self._counters["lag_messages"] = lag_of(self._consumer)

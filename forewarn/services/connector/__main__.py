@@ -3,17 +3,14 @@
 import os
 import socket
 import sys
-import time
 
-import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
 from forewarn.services.connector.service import Connector
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
 from forewarn.stores.log import create_topics
-from forewarn.stores.schema import create_tables
 
 logger = structlog.get_logger("forewarn.services.connector")
 
@@ -31,21 +28,11 @@ def main() -> None:
         create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
     except TimeoutError as error:
         sys.exit(f"connector: {error}")
-    while not stop.is_set() and not _tables_are_there(url):
-        time.sleep(1)
+    wait_for_tables(url, stop)
     with Heartbeat(url, "connector", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
         logger.info("connector runs")
         Connector(settings, stop, heartbeat.counters).run()
     logger.info("connector stopped", **heartbeat.counters)
-
-
-def _tables_are_there(url: str) -> bool:
-    try:
-        create_tables(url)
-    except psycopg.OperationalError as error:
-        logger.warning("waiting for PostgreSQL", error=str(error).strip())
-        return False
-    return True
 
 
 if __name__ == "__main__":

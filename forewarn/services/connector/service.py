@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 import psycopg
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from forewarn.config.settings import Settings
 from forewarn.services.connector.checkpoints import Checkpoints
 from forewarn.services.connector.messages import messages
 from forewarn.stores import log
+from forewarn.stores.log_ends import lag_of
 from forewarn.stores.offsets import Overtaken, Place
 from forewarn.telemetry import topics
 from forewarn.telemetry.connectors.kinds import BY_TOPIC
@@ -200,11 +201,4 @@ class Connector:
     def _count(self) -> None:
         self._counters["checkpoints_total"] += 1
         self._counters["entities"] = sum(stream.entity_count for stream in self._streams.values())
-        lag = 0
-        for position in self._consumer.position(self._consumer.assignment()):
-            try:
-                _, high = self._consumer.get_watermark_offsets(position, cached=True)
-            except KafkaException:
-                continue
-            lag += max(0, high - position.offset) if position.offset >= 0 else 0
-        self._counters["lag_messages"] = lag
+        self._counters["lag_messages"] = lag_of(self._consumer)

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from forewarn.telemetry.retry_after import BusyError, retry_after, wait_as_asked
+
 MOST_POINTS = 11_000  # of a series in one range query; https://prometheus.io/docs/prometheus/latest/querying/api/
 _RETRY_STATUS = frozenset({408, 429, 502, 503, 504})
+_wait = wait_as_asked(wait_random_exponential(multiplier=0.3, max=20))
 _LONGEST_WAIT_SECONDS = 60.0
 _SHORTEST_MS = 60_000  # series of a minute are not too many
 _TOO_MUCH = ("too many samples", "exceeded maximum resolution", "timed out", "timeout", "too large", "limit")
@@ -28,12 +31,6 @@ class TooMuchError(PrometheusError):
 
 class _SameLabelsError(PrometheusError):
     """A function drops the names of metrics, and then several have the same labels."""
-
-
-class _BusyError(Exception):
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
 
 
 class _Row(msgspec.Struct):
@@ -170,7 +167,7 @@ class PrometheusApi:
 
     def _ask(self, what: str, query: dict[str, str]) -> bytes:
         retrying = Retrying(
-            retry=retry_if_exception_type((_BusyError, httpx.TransportError)),
+            retry=retry_if_exception_type((BusyError, httpx.TransportError)),
             wait=_wait,
             stop=stop_after_delay(self._patience if self._answered else min(self._patience, 5.0)),
             before_sleep=self._count_retry,
@@ -183,7 +180,7 @@ class PrometheusApi:
                 f"no Prometheus answers at {self.address} ({str(error) or type(error).__name__}). Is the address "
                 "right? What was imported is kept: run the same command again to go on."
             ) from error
-        except _BusyError as error:
+        except BusyError as error:
             raise PrometheusError(
                 f"{self.address} stayed busy: {error}. What was imported is kept: run the same command again to go on."
             ) from error
@@ -208,7 +205,7 @@ class PrometheusApi:
         if response.status_code in (413, 422, 503) and any(sign in reason for sign in _TOO_MUCH):
             raise TooMuchError(f"{self.address}: {reason}")
         if response.status_code in _RETRY_STATUS:
-            raise _BusyError(f"{response.status_code} {reason}", _retry_after(response))
+            raise BusyError(f"{response.status_code} {reason}", retry_after(response, _LONGEST_WAIT_SECONDS))
         if response.status_code == 404:
             raise PrometheusError(f"{self.address}/api/v1/{what} does not exist: is this the address of a Prometheus?")
         if "same labelset" in reason:
@@ -245,22 +242,3 @@ def _reason(response: httpx.Response) -> str:
         return msgspec.json.decode(response.content, type=_Failed).error[:300]
     except msgspec.MsgspecError:
         return "".join(c for c in response.text if c.isprintable())[:300]
-
-
-_backoff = wait_random_exponential(multiplier=0.3, max=20)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _BusyError) and error.retry_after is not None:
-        return error.retry_after
-    return _backoff(state)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds of `Retry-After`; its other form, a date, is left to the back-off."""
-    try:
-        seconds = float(response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
