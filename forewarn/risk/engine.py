@@ -171,6 +171,13 @@ class RiskEngine:
         self.scored_cell = self._watched_cell = end
         return risks, observations, seen, scores
 
+    def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of which rows the last assessment predicted something: neither abstained from nor failing now, bool [n]."""
+        heard = self._silent[rows] == 0
+        if self._failing:
+            heard &= np.fromiter((self.windows.series[r] not in self._failing for r in rows), np.bool_, len(rows))
+        return heard
+
     def _rehearse(self, end: int, scorer: Scorer) -> None:
         """Count the scorings before `end` anew, without telling: a restart lost how many in a row were above."""
         states = [Episode()] * len(self.windows.series)

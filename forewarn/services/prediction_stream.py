@@ -42,7 +42,10 @@ CATCHING_UP_MESSAGES = 200  # behind by more, windows are filled first and nothi
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Latest:
-    """The newest scores of an engine: the series of each row, its value and limit, and when they were made."""
+    """The newest scores of an engine: the series of each row, its value and limit, and when they were made.
+
+    predicted: bool [R], rows that are neither abstained from nor failing.
+    """
 
     at: datetime
     step_seconds: float
@@ -52,6 +55,10 @@ class Latest:
     features: F64
     scores: Scores
     model_version: str
+    predicted: NDArray[np.bool_]
+
+
+Scored = Callable[[tuple[int, str], Latest, list[Risk]], None]  # the engine, its newest scores, the risks told of them
 
 
 class PredictionStream:
@@ -61,7 +68,8 @@ class PredictionStream:
     what was told is read back, so a restart or a rebalance repeats nothing and forgets nothing.
     """
 
-    def __init__(self, settings: Settings, scorer: Callable[[], Scorer]) -> None:
+    def __init__(self, settings: Settings, scorer: Callable[[], Scorer], scored: Scored | None = None) -> None:
+        """scorer: asked before each scoring. scored: told after each; it must return at once and never raise."""
         self.settings = settings
         self.counters: dict[str, float] = dict.fromkeys(
             (
@@ -78,7 +86,7 @@ class PredictionStream:
         )
         self.latest: dict[tuple[int, str], Latest] = {}
         self.calls: dict[str, set[str]] = {}  # the service graph: client -> servers
-        self._scorer = scorer
+        self._scorer, self._scored = scorer, scored
         self._engines: dict[tuple[int, str], RiskEngine] = {}
         self._told = Told()
         self._derivation = Derivation()
@@ -220,10 +228,9 @@ class PredictionStream:
         return sum(max(high - position, 0) for position, high in self._offsets(member).values())
 
     def _assess_all(self) -> None:
-        scorer = self._scorer()
         for key, engine in list(self._engines.items()):
             for end in engine.pending():
-                self._assess(key, engine, end, scorer)
+                self._assess(key, engine, end, self._scorer())
         self._count()
 
     def _count(self) -> None:
@@ -246,9 +253,10 @@ class PredictionStream:
         risks, observations, seen, scores = engine.assess(end, scorer)
         series = [engine.windows.series[int(r)] for r in seen.rows]
         at = datetime.fromtimestamp(end * engine.step_seconds, UTC)
-        self.latest[key] = Latest(
-            at, engine.step_seconds, series, seen.values, seen.limits, seen.features, scores, scorer.version
-        )
+        self.latest[key] = latest = Latest(
+            at, engine.step_seconds, series, seen.values, seen.limits, seen.features, scores, scorer.version,
+            engine.predicted(seen.rows),
+        )  # fmt: skip
         for risk in risks:
             self._produce(topics.RISKS, risk.entity, risk)
         for observation in [*observations, *anomalies]:
@@ -258,6 +266,8 @@ class PredictionStream:
         self.counters["entities_watched"] = self._anomalies.watched
         self.counters["anomalies_total"] += sum(anomaly.state == "open" for anomaly in anomalies)
         self._move_watermark(engine.namespace)
+        if self._scored is not None:
+            self._scored(key, latest, risks)
 
     def _move_watermark(self, namespace: str) -> None:
         """The event clock of a namespace is that of its slowest engine."""

@@ -81,7 +81,7 @@ def streamed(samples: SampleBatch, ends: list[int]) -> list[Latest]:
         _, _, seen, scores = engine.assess(start // STEP_NS + end, scorer)
         series = [engine.windows.series[int(r)] for r in seen.rows]
         at = datetime.fromtimestamp(start / 1e9, UTC) + timedelta(seconds=end)
-        found.append(Latest(at, 1.0, series, seen.values, seen.limits, seen.features, scores, "trend"))
+        found.append(Latest(at, 1.0, series, seen.values, seen.limits, seen.features, scores, "trend", seen.rows >= 0))
     return found
 
 
