@@ -11,6 +11,7 @@ from bokeh.server.server import Server
 from forewarn.config.settings import Settings
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging
+from forewarn.services.metrics import MetricsServer
 from panel_app.server import build_server
 from panel_app.watcher import Watcher
 
@@ -32,7 +33,10 @@ def main() -> int:
             "cannot listen; is a dashboard running? set FOREWARN_DASHBOARD_PORT", address=where, error=str(error)
         )
         return 1
-    with Heartbeat(postgres_url, "dashboard", str(server.port)) as heartbeat:
+    with (
+        Heartbeat(postgres_url, "dashboard", str(server.port)) as heartbeat,
+        MetricsServer(settings, "dashboard", heartbeat.counters),
+    ):
         watcher.start()
         server.io_loop.call_later(0, _count_sessions, server, heartbeat)
         _stop_on_signals(server)

@@ -10,7 +10,6 @@ import numpy as np
 import structlog
 
 from bentos.predictor.champion import Champion
-from bentos.predictor.meters import exposition
 from bentos.predictor.online_features import OnlineFeatures
 from bentos.predictor.service_graph import ServiceGraphWatch
 from forewarn.config.settings import Settings
@@ -18,6 +17,7 @@ from forewarn.features.definitions import FEATURE_COUNT, FEATURE_VERSION, HORIZO
 from forewarn.risk.scorer import score
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging
+from forewarn.services.metrics import exposition
 from forewarn.services.prediction_stream import Latest, PredictionStream
 
 logger = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class Predictor:
 
     async def __metrics__(self, text: str) -> str:
         """What BentoML tells Prometheus at `/metrics`, and what the stream counts."""
-        return text + exposition(self.stream.counters)
+        return text + exposition("predictor", self.stream.counters)
 
     @bentoml.api
     def predict(self, features: list[list[float | None]], feature_version: str = FEATURE_VERSION) -> dict[str, Any]:

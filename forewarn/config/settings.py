@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     prometheus_password: SecretStr | None = Field(None, description="Password for `forewarn import prometheus`.")
     feast_push: bool = Field(False, description="Predictor: push the newest features to Feast's online store.")
 
+    metrics_port: int = Field(
+        0, ge=0, description="Port on which a process tells Prometheus its counters (/metrics); 0: not."
+    )
     log_level: str = Field("INFO", description="Least severe level that is logged: DEBUG, INFO, WARNING, ERROR.")
     log_format: str = Field(
         "console", pattern="^(console|json)$", description="Logs for people or as JSON: console, json."

@@ -16,6 +16,7 @@ from forewarn.services.alerter.sender import Sender
 from forewarn.services.alerter.session import LogUnavailableError, Session, leadership
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
 from forewarn.stores.offsets import Overtaken
 from forewarn.stores.schema import create_tables
@@ -36,7 +37,10 @@ def channels_of(settings: Settings) -> list[Channel]:
 def run(settings: Settings, stop: threading.Event) -> None:
     """Serve until stopped; wait for a broker or a database that is away, and say so."""
     url = settings.postgres_url.get_secret_value()
-    with Heartbeat(url, "alerter", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
+    with (
+        Heartbeat(url, "alerter", f"{socket.gethostname()}-{os.getpid()}") as heartbeat,
+        MetricsServer(settings, "alerter", heartbeat.counters),
+    ):
         while not stop.is_set():
             try:
                 create_tables(url)

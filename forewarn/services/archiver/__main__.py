@@ -11,6 +11,7 @@ from forewarn.services.archiver.service import Archiver
 from forewarn.services.archiver.tending import Tending
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
+from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
 
 logger = structlog.get_logger("forewarn.services.archiver")
@@ -27,7 +28,10 @@ def main() -> None:
     except TimeoutError as error:
         sys.exit(f"archiver: {error}")
     wait_for_tables(url, stop)
-    with Heartbeat(url, "archiver", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
+    with (
+        Heartbeat(url, "archiver", f"{socket.gethostname()}-{os.getpid()}") as heartbeat,
+        MetricsServer(settings, "archiver", heartbeat.counters),
+    ):
         logger.info("archiver runs")
         with Tending(settings, heartbeat.counters):
             Archiver(settings, stop, heartbeat.counters).run()

@@ -16,6 +16,7 @@ from forewarn.services.collector.processes import ProcessTrees
 from forewarn.services.collector.readings import Reading
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.metrics import MetricsServer
 
 NAMESPACE = "local"
 _log = structlog.get_logger(__name__)
@@ -65,7 +66,10 @@ def main() -> None:
     export = Export(_endpoint(settings), token, host)
     threading.Thread(target=_close_at, args=(stop, export), daemon=True).start()
     collector = Collector(settings, host)
-    with Heartbeat(settings.postgres_url.get_secret_value(), "collector", host) as heartbeat:
+    with (
+        Heartbeat(settings.postgres_url.get_secret_value(), "collector", host) as heartbeat,
+        MetricsServer(settings, "collector", heartbeat.counters),
+    ):
         _log.info("collector reads this host", entity=f"{NAMESPACE}/{host}", every=settings.collector_interval_seconds)
         run(collector, export, settings.collector_interval_seconds, stop, heartbeat.counters)
     collector.close()

@@ -10,6 +10,7 @@ from forewarn.config.settings import Settings
 from forewarn.services.connector.service import Connector
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
+from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
 
 logger = structlog.get_logger("forewarn.services.connector")
@@ -29,7 +30,10 @@ def main() -> None:
     except TimeoutError as error:
         sys.exit(f"connector: {error}")
     wait_for_tables(url, stop)
-    with Heartbeat(url, "connector", f"{socket.gethostname()}-{os.getpid()}") as heartbeat:
+    with (
+        Heartbeat(url, "connector", f"{socket.gethostname()}-{os.getpid()}") as heartbeat,
+        MetricsServer(settings, "connector", heartbeat.counters),
+    ):
         logger.info("connector runs")
         Connector(settings, stop, heartbeat.counters).run()
     logger.info("connector stopped", **heartbeat.counters)

@@ -11,6 +11,7 @@ from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.kafka_source.routes import routes
 from forewarn.services.kafka_source.service import KafkaSource
 from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
 
 logger = structlog.get_logger("forewarn.services.kafka_source")
@@ -32,7 +33,10 @@ def main() -> None:
     except (ValueError, TimeoutError) as error:
         sys.exit(f"kafka_source: {error}")
     instance = f"{socket.gethostname()}-{os.getpid()}"
-    with Heartbeat(settings.postgres_url.get_secret_value(), "kafka_source", instance) as heartbeat:
+    with (
+        Heartbeat(settings.postgres_url.get_secret_value(), "kafka_source", instance) as heartbeat,
+        MetricsServer(settings, "kafka_source", heartbeat.counters),
+    ):
         logger.info("kafka source runs", topics=sorted(known))
         KafkaSource(settings, known, stop, heartbeat.counters).run()
     logger.info("kafka source stopped", **heartbeat.counters)

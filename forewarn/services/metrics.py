@@ -1,0 +1,125 @@
+"""What each of our processes counts, for Prometheus: `/metrics` on FOREWARN_METRICS_PORT, with what each name means."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from types import TracebackType
+
+from prometheus_client import CollectorRegistry, Info, ProcessCollector, generate_latest, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from forewarn.config.settings import Settings
+
+_ANYWHERE = {
+    "lag_messages": "Messages on the log that were not read yet.",
+    "dead_letters_total": "Messages that could not be read or stored; they are on dead_letters, with the reason.",
+    "messages_total": "Messages taken.",
+    "series_refused_total": "Series for which there was no room (FOREWARN_MAX_SERIES and …_PER_ENTITY).",
+    "histogram_refused_total": "Points of histograms for which there was no room.",
+}
+MEANING: dict[str, dict[str, str]] = {
+    "predictor": {
+        "samples_total": "Samples read from the log.",
+        "late_total": "Samples that came too late for their cell, or twice, and were left out.",
+        "stale_total": "Staleness markers: series that ended.",
+        "counter_resets_total": "Counters that began anew.",
+        "histogram_late_total": "Points of cumulative histograms that came late or twice: nothing is told of them.",
+        "histogram_resets_total": "Histograms that began anew.",
+        "scored_rows_total": "Signals scored, each time counted.",
+        "risks_total": "Risks told.",
+        "anomalies_total": "Anomalies told.",
+        "entities_watched": "Entities that the anomaly watch has learned.",
+        "series": "Series in the windows.",
+    },
+    "archiver": {
+        "samples_total": "Samples stored.",
+        "logs_total": "Log records stored.",
+        "spans_total": "Spans stored.",
+        "activity_total": "Activity events stored.",
+        "batches_total": "Transactions.",
+        "cells_rolled_up_total": "5-minute cells rolled up.",
+        "days_dropped_total": "Days dropped because they are older than FOREWARN_RETENTION_DAYS.",
+    },
+    "connector": {
+        "logs_total": "Log records counted.",
+        "spans_total": "Spans counted.",
+        "activity_total": "Activity events counted.",
+        "samples_total": "Samples made of them and put on the log.",
+        "late_total": "Records that came after their bucket was closed.",
+        "unreadable_total": "Messages that could not be read.",
+        "checkpoints_total": "States stored, with their offsets.",
+        "entities": "Entities followed.",
+    },
+    "alerter": {
+        "risks_total": "Predictions entered in the ledger.",
+        "observations_total": "Failures, recoveries, abstentions and clocks entered in the ledger.",
+        "duplicates_total": "Records that were known already.",
+        "incident_versions_total": "Changes of incidents.",
+        "messages_sent_total": "Messages that a channel took.",
+        "messages_retried_total": "Attempts that a channel did not take; they come again.",
+        "messages_failed_total": "Messages given up.",
+    },
+    "kafka_source": {
+        "records_total": "Records taken over from foreign topics.",
+        "rejected_total": "Records of foreign topics that were left out.",
+    },
+    "collector": {
+        "samples_total": "Readings of this host and of the stack that were sent.",
+        "failed_requests_total": "Requests that the gateway did not take.",
+    },
+    "dashboard": {"open_pages": "Pages that readers have open."},
+}
+
+
+def meaning_of(service: str, counter: str) -> str:
+    """A sentence about a counter; its name in words where none is written."""
+    return MEANING.get(service, {}).get(counter) or _ANYWHERE.get(counter) or counter.replace("_", " ")
+
+
+def exposition(service: str, counters: Mapping[str, float]) -> str:
+    """`forewarn_SERVICE_…` of each counter in Prometheus' text format; what ends in `_total` is a counter."""
+    registry = CollectorRegistry()
+    registry.register(_Counted(service, counters))
+    return generate_latest(registry).decode()
+
+
+class MetricsServer:
+    """Serves a process's counters to Prometheus until it is left; nothing is served where the port is 0.
+
+    Ends the process, naming the setting to change, where the port is taken.
+    """
+
+    def __init__(self, settings: Settings, service: str, counters: Mapping[str, float]) -> None:
+        self._address = settings.bind_host, settings.metrics_port
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        Info("forewarn_build", "The version that runs.", registry=self._registry).info(
+            {"version": version("forewarn"), "service": service}
+        )
+        self._registry.register(_Counted(service, counters))
+
+    def __enter__(self) -> "MetricsServer":
+        host, port = self._address
+        if port:
+            try:
+                self._server, self._thread = start_http_server(port, host, self._registry)
+            except OSError as error:
+                sys.exit(f"metrics cannot be served on {host}:{port}, set FOREWARN_METRICS_PORT: {error}")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._address[1]:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(timeout=5)
+
+
+class _Counted(Collector):
+    def __init__(self, service: str, counters: Mapping[str, float]) -> None:
+        self._service, self._counters = service, counters
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in sorted(dict(self._counters).items()):
+            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield family(f"forewarn_{self._service}_{name}", meaning_of(self._service, name), value=value)
