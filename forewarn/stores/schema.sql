@@ -276,7 +276,7 @@ create table if not exists watermarks (      -- event clock of each namespace
 
 create table if not exists model_versions (  -- the registry's view of what serves
     version         text primary key,        -- tag in BentoML's model store
-    stage           text not null,           -- candidate, shadow, champion, retired
+    stage           text not null,           -- candidate, shadow, champion, retired, withheld, broken
     feature_version text not null,
     trained_at      timestamptz not null,
     data_from       timestamptz not null,
@@ -286,6 +286,31 @@ create table if not exists model_versions (  -- the registry's view of what serv
     changed_at      timestamptz not null default now()
 );
 create unique index if not exists model_versions_champion on model_versions (stage) where stage = 'champion';
+create unique index if not exists model_versions_shadow on model_versions (stage) where stage = 'shadow';
+create sequence if not exists model_revisions;
+alter table model_versions add column if not exists revision bigint not null default 0; -- of its last change of stage
+alter table model_versions add column if not exists promoted_at timestamptz; -- when it last became champion
+
+create table if not exists shadow_predictions ( -- what champion and shadow said of the same rows, while there is a shadow
+    model_version   text not null,
+    role            text not null,           -- champion, shadow: at that time
+    state           text not null,           -- 'sample', or 'open', 'update', 'withdrawn' of an episode of its own
+    entity          text not null,
+    signal          text not null,
+    mode            text not null,
+    predicted_at    timestamptz not null,    -- event time; a sample of one role has its partner at the same time
+    horizon_seconds double precision not null,
+    probability     double precision not null, -- of the failure within the horizon
+    threshold       double precision not null, -- probability from which on this model tells a risk
+    p10_seconds     double precision,
+    p50_seconds     double precision,
+    p90_seconds     double precision,
+    episode         uuid,                    -- episode_of(…) of a told one; null for a sample
+    revision        integer not null default 0,
+    recorded_at     timestamptz not null default now(),
+    primary key (model_version, entity, signal, predicted_at, state)
+);
+create index if not exists shadow_predictions_time on shadow_predictions using brin (recorded_at);
 
 create table if not exists reports (         -- HTML reports, by kind: drift, backtest, calibration
     report_id  uuid primary key,
