@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -12,7 +13,6 @@ from forewarn.features.definitions import FEATURE_NAMES, INDEX
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.quantities import format_share, format_value
 from forewarn.risk.records import Driver
-from forewarn.risk.scorer import PAGING_HORIZON, Scorer
 from forewarn.telemetry.samples import Series
 
 F64 = NDArray[np.float64]
@@ -25,12 +25,14 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "errors": ("error_ratio",),
     "latency": ("latency_ratio",),
 }
-_COLUMNS = {
+COLUMNS = {  # group -> its features; what a deletion test takes away at once
     group: [i for i, name in enumerate(FEATURE_NAMES) if name.startswith(prefixes)]
     for group, prefixes in _GROUPS.items()
 }
 _CLOCK = re.compile(r"uptime|start_?time|timestamp|\.time$")  # what always grows moves with whatever grows
 _RAISED = 0.1  # load or latency is worth telling from 10 % on
+_TOGETHER = 0.8  # |correlation| from which on signals moved together
+_CHANGED = 0.15  # relative change from which on a signal moved
 _WORTH_TELLING = 0.05  # share of the risk that must go when a reason is taken away
 
 
@@ -44,20 +46,15 @@ class Subject:
     limit: float
 
 
-def own_drivers(subject: Subject, scorer: Scorer, step_seconds: float) -> list[Driver]:
+def own_drivers(subject: Subject, without: F64, step_seconds: float) -> list[Driver]:
     """Reasons in the signal's own features, largest first.
 
-    Deletion test: the features of a group are made missing and the row is scored again; the share by which the
-    probability falls is the contribution. Groups that take away less than 5 % are left out.
+    without: [G], the deletion test: the share by which the probability falls when the features of a group of
+    COLUMNS are made missing; it is the contribution. Groups that take away less than 5 % are left out.
     """
-    rows = np.repeat(subject.features[None], len(_COLUMNS) + 1, 0)
-    for k, columns in enumerate(_COLUMNS.values(), start=1):
-        rows[k, columns] = np.nan
-    risk = 1.0 - scorer.survival(rows)[:, PAGING_HORIZON]
-    share = (risk[0] - risk[1:]) / max(risk[0], 1e-9)
     drivers = [
         Driver(subject.series.entity, subject.series.name, text, float(min(part, 1.0)))
-        for group, part in zip(_COLUMNS, share, strict=True)
+        for group, part in zip(COLUMNS, without, strict=True)
         if part >= _WORTH_TELLING and (text := _sentence(group, subject, step_seconds))
     ]
     return sorted(drivers, key=lambda d: -d.contribution)
@@ -105,33 +102,53 @@ def companions(
     least 0.8.
     """
     found = []
-    count = len(target) // 6
-    for row, one in zip(others, series, strict=True):
-        if _CLOCK.search(one.signal):
+    changes, correlations, lags = _movements(target, others)
+    for i in np.flatnonzero(np.abs(correlations) >= _TOGETHER).tolist():
+        one, correlation = series[i], correlations[i]
+        if _is_clock(one.signal):
             continue
-        before, after = _mean(row[:count]), _mean(row[-count:])
-        with np.errstate(all="ignore"):
-            change = (after - before) / abs(before) if before else np.nan
-        if not (np.isfinite(change) and abs(change) >= 0.15):
-            continue  # before the correlation, which is dear
-        correlation, lag = _lagged_correlation(row, target)
-        if abs(correlation) >= 0.8:
-            ahead = f", {lag} steps earlier" if lag else ""
-            text = f"{one.name} of {one.entity} changed by {change:+.0%} with it (r = {correlation:.2f}{ahead})"
-            found.append((abs(correlation), Driver(one.entity, one.name, text, 0.0, hypothesis=True)))
+        ahead = f", {lags[i]} steps earlier" if lags[i] else ""
+        text = f"{one.name} of {one.entity} changed by {changes[i]:+.0%} with it (r = {correlation:.2f}{ahead})"
+        found.append((abs(correlation), Driver(one.entity, one.name, text, 0.0, hypothesis=True)))
     found.sort(key=lambda pair: -pair[0])
     return [driver for _, driver in found[:most]]
 
 
-def _mean(cells: NDArray[np.float32]) -> float:
-    there = cells[np.isfinite(cells)]
-    return float(there.mean()) if len(there) else np.nan
+@lru_cache(maxsize=65536)
+def _is_clock(signal: str) -> bool:
+    return bool(_CLOCK.search(signal))
 
 
 def compile_kernels() -> None:
     """Compile what the first risk would wait for."""
     cells = np.arange(60, dtype=np.float32)
-    _lagged_correlation(cells, cells)
+    _movements(cells, cells[None])
+
+
+@njit(cache=True)
+def _movements(target: NDArray[np.float32], others: NDArray[np.float32]) -> tuple[F64, F64, NDArray[np.int64]]:
+    """Of each row of others [S, T]: its change from the first to the last sixth, relative; its strongest correlation
+    with the target (0 where it changed by less than _CHANGED: the correlation is dear) and the lag of that."""
+    rows, count = len(others), len(target) // 6
+    changes, correlations, lags = np.full(rows, np.nan), np.zeros(rows), np.zeros(rows, np.int64)
+    for i in range(rows):
+        before, after = _mean(others[i, :count]), _mean(others[i, len(target) - count :])
+        if before == 0.0 or np.isnan(before) or np.isnan(after):
+            continue
+        changes[i] = (after - before) / abs(before)
+        if abs(changes[i]) >= _CHANGED:
+            correlations[i], lags[i] = _lagged_correlation(others[i], target)
+    return changes, correlations, lags
+
+
+@njit(cache=True)
+def _mean(cells: NDArray[np.float32]) -> float:
+    total, there = 0.0, 0
+    for value in cells:
+        if np.isfinite(value):
+            total += value
+            there += 1
+    return total / there if there else np.nan
 
 
 @njit(cache=True)

@@ -7,25 +7,21 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.features.labels import RECOVERY_STEPS
 from forewarn.features.series_budget import SeriesBudget
 from forewarn.features.windows import Snapshot, WindowStore
 from forewarn.risk import narrative, silence
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.dependencies import Dependencies, Objective, objectives_of
-from forewarn.risk.drivers import Subject, companions, own_drivers
 from forewarn.risk.episodes import WITHDRAW, Episode, counted, step
-from forewarn.risk.origin import Nearby, callers, origins, reached
+from forewarn.risk.explain import Surroundings, Telling, explain
 from forewarn.risk.past import Key, Past
 from forewarn.risk.records import (
     Abstained,
-    Driver,
     FailureObserved,
     Observation,
     Recovered,
     Risk,
-    TimeToFailure,
     episode_of,
 )
 from forewarn.risk.regime import Regimes
@@ -36,7 +32,6 @@ from forewarn.telemetry.samples import SampleBatch, Series
 F64 = NDArray[np.float64]
 
 BULK_STEPS = 30  # a message that spans more comes from an import, not from a stream
-_COMPANION_CELLS = 180  # how far back signals are compared, in steps
 LOOK_BACK_STEPS = 16  # how far back is scored what time passed over; the windows reach so far
 
 
@@ -156,7 +151,7 @@ class RiskEngine:
         observations = self._failures(seen, end)
         reasons, probability = self._reasons(seen, end), scores.probability
         quiet = (reasons == self._silent[seen.rows]) & (probability < scorer.threshold) & ~self._active[seen.rows]
-        risks = []
+        tellings = []
         for i in np.flatnonzero(~quiet).tolist():
             row = int(seen.rows[i])
             series = self.windows.series[row]
@@ -164,12 +159,14 @@ class RiskEngine:
                 self._silent[row] = reasons[i]
                 observations.append(self._abstained(series, int(reasons[i]), end))
             if not reasons[i] and series not in self._failing:
-                risk = self._tell(series, seen, scores, i, end, scorer)
-                if risk is not None:
-                    risks.append(risk)
+                telling = self._tell(series, scores, i, end, scorer)
+                if telling is not None:
+                    tellings.append(telling)
                 self._active[row] = self._has_state(series)
         self.scored_cell = self._watched_cell = end
-        return risks, observations, seen, scores
+        windows = [peer.windows for peer in self.peers]
+        around = Surroundings(self.windows, windows, self.calls, self._regimes, self.step_seconds, end)
+        return explain(tellings, seen, scores, around, scorer), observations, seen, scores
 
     def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Of which rows the last assessment predicted something: neither abstained from nor failing now, bool [n]."""
@@ -280,7 +277,7 @@ class RiskEngine:
             if known[1] >= 0:
                 self._failing[series] = known[1]
 
-    def _tell(self, series: Series, seen: Snapshot, scores: Scores, i: int, end: int, scorer: Scorer) -> Risk | None:
+    def _tell(self, series: Series, scores: Scores, i: int, end: int, scorer: Scorer) -> Telling | None:
         self._take_up(series)
         probability, left = 1.0 - float(scores.survival[i, PAGING_HORIZON]), float(scores.quantiles[i, 1])
         before = self._episodes.get(series, Episode())
@@ -295,67 +292,4 @@ class RiskEngine:
         if state == "open":
             mode = failure_mode(series.signal).mode
             self._identity[key] = episode_of(series.entity, series.name, mode, self._time(end))
-        revision = before.revision + 1
-        return self._risk(series, seen, scores, i, end, scorer, state, self._identity[key], revision)
-
-    def _risk(
-        self, series: Series, seen: Snapshot, scores: Scores, i: int, end: int, scorer: Scorer, state: str,
-        episode: str, revision: int,
-    ) -> Risk:  # fmt: skip
-        subject = Subject(series, seen.features[i], float(seen.values[i]), float(seen.limits[i]))
-        one = Scores(scores.survival[i : i + 1], scores.quantiles[i : i + 1])
-        raised = score(scorer, narrative.raise_limit(seen.features[i : i + 1]))
-        quantiles = scores.quantiles[i]
-        history = self.windows.medium_history(seen.rows[i : i + 1], end)[0]
-        p10, p50, p90 = (float(q * self.step_seconds) for q in quantiles)
-        shift = self._regimes.newest(series)
-        return Risk(
-            episode=episode,
-            revision=revision,
-            state=state,
-            entity=series.entity,
-            signal=series.name,
-            mode=failure_mode(series.signal).mode,
-            predicted_at=self._time(end),
-            horizon_seconds=HORIZON_STEPS[PAGING_HORIZON] * self.step_seconds,
-            probability=1.0 - float(scores.survival[i, PAGING_HORIZON]),
-            time_to_failure=TimeToFailure(p10, p50, p90, float(scores.survival[i, -1])),
-            value=subject.value,
-            limit=subject.limit,
-            unit=series.unit,
-            drivers=self._drivers(subject, one, seen.rows[i], end, scorer),
-            evidence=[
-                *narrative.evidence_of(subject, self.step_seconds),
-                *narrative.regime_of(shift, self._regimes.count(series.entity, end), self.step_seconds),
-            ],
-            actions=narrative.actions_of(subject, one, raised, self.step_seconds),
-            forecast=narrative.forecast_of(subject, history, quantiles, self.step_seconds),
-            model_version=scorer.version,
-        )
-
-    def _drivers(self, subject: Subject, scores: Scores, row: np.int64, end: int, scorer: Scorer) -> list[Driver]:
-        """Causes elsewhere in the service graph, the signal's own reasons, then what moved with it."""
-        series, probability = subject.series, max(float(scores.probability[0]), 1e-9)
-        cells = self.windows.history(np.array([row], np.int64), end, _COMPANION_CELLS)[0]
-        around = {series.entity, *reached(series.entity, self.calls), *callers(series.entity, self.calls)}
-        nearby = self._nearby(around, series, end)
-
-        def risk_without(share: float) -> float:
-            slower = score(scorer, narrative.slow_down(subject.features[None], share))
-            return float(np.clip(1.0 - slower.probability[0] / probability, 0.0, 1.0))
-
-        return [
-            *origins(series, cells, nearby, self.calls, risk_without),
-            *own_drivers(subject, scorer, self.step_seconds),
-            *companions(cells, nearby.cells, nearby.series),
-        ]
-
-    def _nearby(self, entities: set[str], series: Series, end: int) -> Nearby:
-        """The other series of these entities and their last cells."""
-        cells, names = [np.empty((0, _COMPANION_CELLS), np.float32)], []
-        for peer in self.peers:
-            known = peer.windows.series
-            rows = [r for one in sorted(entities) for r in peer.windows.entity_rows.get(one, ()) if known[r] != series]
-            cells.append(peer.windows.history(np.array(rows, np.int64), end, _COMPANION_CELLS))
-            names += [known[r] for r in rows]
-        return Nearby(names, np.vstack(cells))
+        return Telling(series, i, state, self._identity[key], before.revision + 1)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ _OWN_FAILS = re.compile(r"server|process\.")  # what an entity answers wrongly, 
 _SYMPTOMS = ("error_rate_climb", "latency_breach")
 _SHARE = 0.5  # of the rise from which on a user is its cause
 _MOVES = 0.5  # correlation below which a user only happens to rise, too
+_WORTH_TELLING = 0.05  # share of the risk that must go when a cause is taken away
 _MORE = 2.0  # errors that grew by this factor have risen
 
 
@@ -48,43 +49,64 @@ def callers(server: str, calls: Calls) -> list[str]:
     return sorted(client for client, servers in calls.items() if server in servers)
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A cause elsewhere that is to be tested by taking its share of the rise away; None: there is nothing to test."""
+
+    driver: Driver
+    share: float | None
+
+
+def candidates(series: Series, cells: F32, nearby: Nearby, calls: Calls) -> list[Candidate]:
+    """Causes elsewhere in the service graph, most likely first; none where the rise is the entity's own.
+
+    series, cells: the limited series and its last cells, float32 [T].
+    """
+    if failure_mode(series.signal).mode in _SYMPTOMS:
+        return [Candidate(driver, None) for driver in _failing_dependency(series, nearby, calls)]
+    return _filling_users(series, cells, nearby, calls)
+
+
+def tested(found: Sequence[Candidate], gone: Sequence[float]) -> list[Driver]:
+    """Candidates as drivers. gone: of each that has a share, the share of the risk that goes when that share of the
+    rise is taken away (the deletion test); below 5 % it stays a hypothesis."""
+    shares = iter(gone)
+    return [c.driver if c.share is None else _decided(c.driver, next(shares)) for c in found]
+
+
+def _decided(driver: Driver, gone: float) -> Driver:
+    return replace(driver, contribution=gone, hypothesis=gone < _WORTH_TELLING)
+
+
 def origins(
     series: Series, cells: F32, nearby: Nearby, calls: Calls, risk_without: Callable[[float], float]
 ) -> list[Driver]:
-    """Causes elsewhere in the service graph, most likely first; none where the rise is the entity's own.
-
-    series, cells: the limited series and its last cells, float32 [T]. risk_without(share): the share of the risk that
-    is gone when `share` of the rise is taken away (the deletion test).
-    """
-    if failure_mode(series.signal).mode in _SYMPTOMS:
-        return _failing_dependency(series, nearby, calls)
-    return _filling_users(series, cells, nearby, calls, risk_without)
+    """`candidates`, each tested at once by `risk_without(share)`."""
+    found = candidates(series, cells, nearby, calls)
+    return tested(found, [risk_without(c.share) for c in found if c.share is not None])
 
 
-def _filling_users(
-    series: Series, cells: F32, nearby: Nearby, calls: Calls, risk_without: Callable[[float], float]
-) -> list[Driver]:
+def _filling_users(series: Series, cells: F32, nearby: Nearby, calls: Calls) -> list[Candidate]:
     """Callers of a shared resource whose own use of it grew by at least half of what the resource's did."""
     users, rise = set(callers(series.entity, calls)), _rise(cells)
     if not users or not rise > 0:
         return []
     mode = failure_mode(series.signal).mode
-    found: dict[str, tuple[float, Driver]] = {}
+    found: dict[str, tuple[float, Candidate]] = {}
     for one, own in zip(nearby.series, nearby.cells, strict=True):
         if one.entity not in users or failure_mode(one.signal).mode != mode or mode == "capacity":
             continue
         share = _rise(own) / rise
         if not share >= _SHARE or not _correlation(own, cells) >= _MOVES:
             continue
-        gone = risk_without(min(share, 1.0))
         text = (
             f"{one.entity}, whose {one.name} grew by {format_value(_rise(own), one.unit, one.signal)} of the "
             f"{format_value(rise, series.unit, series.signal)} by which it rose"
         )
         rank = abs(np.log(share)) + (0.0 if one.signal.endswith(("usage", "used")) else 0.3)
         if one.entity not in found or rank < found[one.entity][0]:
-            found[one.entity] = rank, Driver(one.entity, one.name, text, gone, hypothesis=gone < 0.05)
-    return [driver for _, driver in sorted(found.values(), key=lambda pair: pair[0])]
+            found[one.entity] = rank, Candidate(Driver(one.entity, one.name, text, 0.0), min(share, 1.0))
+    return [candidate for _, candidate in sorted(found.values(), key=lambda pair: pair[0])]
 
 
 def _failing_dependency(series: Series, nearby: Nearby, calls: Calls) -> list[Driver]:
