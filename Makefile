@@ -17,7 +17,7 @@ ifneq ($(wildcard ../shared/data),)
 export FOREWARN_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install demo up test check format lock env-example screenshots bench clean
+.PHONY: help install demo up test check format lock protos env-example screenshots bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 24
@@ -72,6 +72,12 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev \
 		--extra benchmarks --override requirements.overrides pyproject.toml -o requirements.lock
 	sed -i 's/^\(torch==.*\)+cpu/\1/' requirements.lock
+
+protos: install ## Write the code of the .proto files anew
+	@for file in forewarn/telemetry/proto/*.proto; do
+		$(BIN)/python -m grpc_tools.protoc -I $$(dirname $$file) --python_out=$$(dirname $$file) $$(basename $$file)
+	done
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. bentos/predictor/proto/*.proto
 
 env-example: install ## Write .env.example from the settings
 	@$(BIN)/python -m forewarn.config.example > .env.example

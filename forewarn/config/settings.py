@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     )
     gateway_max_body_bytes: int = Field(16 * 2**20, description="Largest request body, after decompression.")
     predictor_port: int = Field(3000, description="Predictor over HTTP.")
+    predictor_grpc_port: int = Field(3001, ge=0, description="Predictor over gRPC; 0: not.")
+    predictor_max_rows: int = Field(10_000, ge=1, description="Rows of features that the predictor takes at once.")
     dashboard_port: int = Field(5006, description="Dashboard.")
     dagster_port: int = Field(3070, description="Dagster's web server.")
 

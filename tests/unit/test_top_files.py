@@ -67,7 +67,7 @@ def test_compose_publishes_the_ports_that_the_services_listen_on(compose: dict[s
         assert published == told, name
         in_command = re.findall(r"--port\s+(\d+)", " ".join(service["command"]))
         if in_command and published:
-            assert [int(p) for p in in_command] == published, name
+            assert {int(p) for p in in_command} <= set(published), name
 
 
 def test_compose_knows_every_service_of_the_embedded_stack(compose: dict[str, Any], tmp_path: Path) -> None:

@@ -107,8 +107,9 @@ def _requests(settings: Settings, names: set[str]) -> list[PortRequest]:
         *(PortRequest(name, _CODE_PORT) for name in sorted(names) if name.startswith("dagster-code")),
     ]
     chosen = [r for r in requests if r.name in names]
-    if "gateway" in names and settings.gateway_grpc_port:
-        chosen.append(of_setting("gateway_grpc", "gateway_grpc_port"))
+    for name in ("gateway", "predictor"):
+        if name in names and getattr(settings, f"{name}_grpc_port"):
+            chosen.append(of_setting(f"{name}_grpc", f"{name}_grpc_port"))
     return [*chosen, of_setting("dagster", "dagster_port")] if "dagster-webserver" in names else chosen
 
 
@@ -136,7 +137,9 @@ def _addresses(settings: Settings, ports: Mapping[str, int]) -> tuple[Settings, 
     """Settings with the addresses of what the stack starts, and the address of Dagster's database."""
     host = reachable(settings.bind_host)
     found: dict[str, object] = {
-        f"{n}_port": ports[n] for n in ("gateway", "gateway_grpc", "predictor", "dashboard", "dagster") if n in ports
+        f"{n}_port": ports[n]
+        for n in ("gateway", "gateway_grpc", "predictor", "predictor_grpc", "dashboard", "dagster")
+        if n in ports
     }
     if "broker" in ports:
         found["kafka_bootstrap"] = f"{host}:{ports['broker']}"

@@ -44,6 +44,7 @@ def preparation(external: bool) -> Service:
 
 def engine(ports: Mapping[str, int]) -> list[Service]:
     """The services that receive, keep, predict and alert."""
+    over_grpc = ", gRPC {host}:{predictor_grpc_port}" if "predictor_grpc" in ports else ""
     services = [
         Service("mailbox", "Mailbox (SMTP, keeps mail in files)", (*_MODULE, "forewarn.services.mailbox"), Tcp(),
                 ports.get("mailbox"), "smtp://{host}:{mailbox_port}", module="forewarn.services.mailbox"),
@@ -61,7 +62,8 @@ def engine(ports: Mapping[str, int]) -> list[Service]:
         Service("predictor", "Predictor (BentoML)",
                 (*_MODULE, "bentoml", "serve", "bentos.predictor.service:Predictor", "--host", "{bind_host}",
                  "--port", "{predictor_port}"),
-                Http("/readyz"), ports.get("predictor"), "http://{host}:{predictor_port}",
+                Http("/readyz"), ports.get("predictor"),
+                f"http://{{host}}:{{predictor_port}}{over_grpc}",
                 module="bentos.predictor.service", start_timeout_seconds=180, stop_timeout_seconds=20),
     ]  # fmt: skip
     # a new log means new offsets and windows: whoever reads or writes the log begins anew with it

@@ -1,0 +1,1 @@
+"""The predictor's gRPC schema and its generated code."""
