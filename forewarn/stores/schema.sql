@@ -312,6 +312,24 @@ create table if not exists shadow_predictions ( -- what champion and shadow said
 );
 create index if not exists shadow_predictions_time on shadow_predictions using brin (recorded_at);
 
+create table if not exists model_health (    -- how a model does, by predictor process and minute of wall clock
+    model_version text not null,
+    role          text not null,             -- champion, shadow
+    instance      text not null,
+    minute        timestamptz not null,
+    batches       integer not null,          -- scorings of a namespace
+    rows          bigint not null,
+    abstained     bigint not null,           -- rows of which nothing is predicted
+    alerts        bigint not null,           -- rows from the threshold on
+    opened        integer not null,          -- risks told for the first time
+    errors        integer not null,          -- batches on which it raised or answered what cannot be
+    dropped       integer not null,          -- batches left out by a shadow that is too slow
+    p50_seconds   double precision,          -- of a batch
+    p99_seconds   double precision,
+    last_error    text not null default '',
+    primary key (model_version, role, instance, minute)
+);
+
 create table if not exists reports (         -- HTML reports, by kind: drift, backtest, calibration
     report_id  uuid primary key,
     kind       text not null,
