@@ -1,23 +1,40 @@
 """Settings of every process, from `FOREWARN_*` environment variables and `.env`."""
 
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRETS = Path("/run/secrets")
 
 
 class Settings(BaseSettings):
     """What a process needs to know; `.env.example` documents each variable.
 
-    Precedence: environment, then `.env`, then the defaults below.
+    Precedence: environment, then `.env`, then secrets as Docker and Kubernetes mount them
+    (/run/secrets/forewarn_postgres_password), then the defaults below.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FOREWARN_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="FOREWARN_", env_file=".env", secrets_dir=SECRETS if SECRETS.is_dir() else None, extra="ignore"
+    )
 
     home: Path = Field(Path(".forewarn"), description="Folder of all local state.")
     bind_host: str = Field("127.0.0.1", description="Address that servers listen on.")
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka-protocol broker (Redpanda, Kafka, Tansu).")
+    kafka_security_protocol: str = Field(
+        "PLAINTEXT",
+        pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$",
+        description="To the broker: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+    )
+    kafka_sasl_mechanism: str | None = Field(None, description="SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN; none: no SASL.")
+    kafka_sasl_username: str | None = Field(None, description="User at the broker.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="Password at the broker.")
+    kafka_ca_file: Path | None = Field(None, description="Certificates that sign the broker's; none: the system's.")
+    kafka_certificate_file: Path | None = Field(None, description="Our certificate, where the broker asks for one.")
+    kafka_key_file: Path | None = Field(None, description="The key of that certificate.")
     kafka_partitions: int = Field(4, ge=1, description="Partitions of each topic that is created.")
     kafka_log_topics: str = Field(
         "", description="Topics with logs in JSON that others write (rsyslog, Fluent Bit), separated by commas."
@@ -32,6 +49,9 @@ class Settings(BaseSettings):
     postgres_url: SecretStr = Field(
         SecretStr("postgresql://forewarn@127.0.0.1:5432/forewarn"),
         description="PostgreSQL address (libpq URL).",
+    )
+    postgres_password: SecretStr | None = Field(
+        None, description="Password for PostgreSQL, where it is better not part of the address."
     )
 
     gateway_port: int = Field(4318, description="Telemetry over HTTP.")
@@ -113,6 +133,17 @@ class Settings(BaseSettings):
     log_format: str = Field(
         "console", pattern="^(console|json)$", description="Logs for people or as JSON: console, json."
     )
+
+    @model_validator(mode="after")
+    def _complete_address(self) -> "Settings":
+        """Put the password that came by itself into PostgreSQL's address."""
+        if self.postgres_password is not None:
+            url = urlsplit(self.postgres_url.get_secret_value())
+            place = url.netloc.rpartition("@")
+            password = quote(self.postgres_password.get_secret_value(), safe="")
+            netloc = f"{place[0].partition(':')[0]}:{password}@{place[2]}"
+            self.postgres_url = SecretStr(urlunsplit(url._replace(netloc=netloc)))
+        return self
 
     def step_of(self, namespace: str) -> float:
         """Cell width in seconds for a namespace."""

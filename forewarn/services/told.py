@@ -18,6 +18,7 @@ from forewarn.risk.records import (
     decode_observation,
     decode_risk,
 )
+from forewarn.stores.log_address import reach
 from forewarn.telemetry import topics
 from forewarn.telemetry.samples import namespace_of
 
@@ -76,7 +77,7 @@ def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:
     failures: dict[Key, datetime] = {}
     reader = Consumer(
         {
-            "bootstrap.servers": bootstrap, "group.id": "forewarn-told", "enable.auto.commit": False,
+            **reach(bootstrap), "group.id": "forewarn-told", "enable.auto.commit": False,
             "enable.partition.eof": True, "log_level": 0,
         }
     )  # fmt: skip

@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from forewarn.stores.log_address import reach
 from forewarn.stores.log_ends import end_offsets
 from forewarn.telemetry import topics
 
@@ -24,7 +25,7 @@ def create_topics(bootstrap: str, partitions: int, wait_seconds: float = 60.0) -
 
     Raises TimeoutError with what to do next if there is none after `wait_seconds`.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient({**reach(bootstrap), "log_level": 0})
     existing = _await_broker(admin, bootstrap, wait_seconds)
     missing = [NewTopic(name, partitions, 1) for name in topics.ALL if name not in existing]
     for name, future in (admin.create_topics(missing, operation_timeout=20) if missing else {}).items():
@@ -51,7 +52,7 @@ def producer(bootstrap: str, delivery_seconds: float = 30.0, **settings: Any) ->
     """
     return Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **reach(bootstrap),
             "enable.idempotence": True,
             "acks": "all",
             "compression.type": "zstd",
@@ -81,7 +82,7 @@ def consumer(
     """
     member = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **reach(bootstrap),
             "group.id": group,
             "group.protocol": "classic",
             "partition.assignment.strategy": "range",

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from forewarn.stores.log_address import reach
+
 
 def end_offsets(bootstrap: str, names: Iterable[str], seconds: float = 5.0) -> dict[tuple[str, int], int]:
     """The offset that the next message will get, by (topic, partition); partitions that do not answer are left out.
@@ -17,7 +19,7 @@ def end_offsets(bootstrap: str, names: Iterable[str], seconds: float = 5.0) -> d
     """
     probe = Consumer(
         {
-            "bootstrap.servers": bootstrap, "group.id": "forewarn-log-ends", "enable.auto.commit": False,
+            **reach(bootstrap), "group.id": "forewarn-log-ends", "enable.auto.commit": False,
             "enable.partition.eof": True, "log_level": 0, "fetch.wait.max.ms": 10,
         }
     )  # fmt: skip

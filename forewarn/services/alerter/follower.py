@@ -8,6 +8,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from forewarn.stores.log import start_offset
+from forewarn.stores.log_address import reach
 from forewarn.stores.offsets import Place
 from forewarn.telemetry import topics
 
@@ -27,7 +28,7 @@ class Follower:
     def __init__(self, bootstrap: str, stored: dict[Place, int]) -> None:
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **reach(bootstrap),
                 "group.id": "alerter",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
