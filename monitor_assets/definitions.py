@@ -11,8 +11,8 @@ import dagster as dg
 from monitor_assets import jobs
 from monitor_assets.drift import drift_report
 from monitor_assets.evaluation import backtest_report
-from monitor_assets.features import incident_labels, signal_features, signal_windows
-from monitor_assets.ingestion import imported, raw_metrics
+from monitor_assets.features import incident_labels, log_templates, service_graph, signal_features, signal_windows
+from monitor_assets.ingestion import imported, raw_events, raw_metrics
 from monitor_assets.registry import candidate_model, champion_model
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training import anomaly_model, failure_model, load_forecaster, simulated_incidents, training_set
@@ -22,6 +22,9 @@ from sensors.schedules import daily_drift
 _MODULES = [
     imported,
     raw_metrics,
+    raw_events,
+    log_templates,
+    service_graph,
     signal_windows,
     signal_features,
     incident_labels,
@@ -39,9 +42,9 @@ _MODULES = [
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(_MODULES),
     asset_checks=dg.load_asset_checks_from_modules(_MODULES),
-    jobs=[jobs.train, jobs.drift, jobs.import_history, jobs.import_files],
+    jobs=[jobs.train, jobs.drift, jobs.telemetry, jobs.import_history, jobs.import_files],
     sensors=[retrain],
-    schedules=[daily_drift],
+    schedules=[daily_drift, jobs.daily_telemetry],
     resources={
         "scope": TrainingScope.configure_at_launch(),
         "prometheus": imported.PrometheusSource.configure_at_launch(),

@@ -73,6 +73,10 @@ class History:
         """Raw samples of a day of event time."""
         return self.folder / "raw_metrics" / f"day={day.isoformat()}" / "samples.parquet"
 
+    def event_file(self, asset: str, day: date) -> Path:
+        """Rows of a day of `raw_logs`, `log_templates` and their like."""
+        return self.folder / asset / f"day={day.isoformat()}" / "rows.parquet"
+
     def day_files(self) -> list[Path]:
         """Raw samples there are, oldest first."""
         return sorted((self.folder / "raw_metrics").glob("day=*/samples.parquet"))

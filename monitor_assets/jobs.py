@@ -6,7 +6,7 @@ from monitor_assets.drift.drift_report import drift_report
 
 train = dg.define_asset_job(
     name="train",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("import"),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("import", "telemetry", "watch"),
     executor_def=dg.in_process_executor,  # a process for each step would import the libraries a dozen times
     description="From the archive of a namespace to a promoted model: history, features, models, backtest, registry.",
     tags={"forewarn/purpose": "train"},
@@ -17,6 +17,21 @@ drift = dg.define_asset_job(
     selection=dg.AssetSelection.assets(drift_report).upstream(),
     executor_def=dg.in_process_executor,
     description="Brings history up to date and compares the newest day with the training interval.",
+)
+
+telemetry = dg.define_asset_job(
+    name="telemetry",
+    selection=dg.AssetSelection.groups("telemetry"),
+    executor_def=dg.in_process_executor,
+    description="Days of logs, spans and activity from the archive to files, templates and the service graph.",
+)
+
+daily_telemetry = dg.build_schedule_from_partitioned_job(
+    telemetry,
+    name="daily_telemetry",
+    hour_of_day=2,
+    minute_of_hour=30,
+    description="Yesterday's logs, spans and activity.",
 )
 
 import_history = dg.define_asset_job(

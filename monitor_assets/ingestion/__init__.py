@@ -1,1 +1,1 @@
-"""History from the archive of metrics."""
+"""History from the archive: metrics, logs, spans and activity."""

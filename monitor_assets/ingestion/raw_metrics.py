@@ -1,15 +1,17 @@
 """Samples of a namespace from the archive, as Parquet files by day."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
+import duckdb
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forewarn.stores.archive import PostgresMetricArchive, in_namespace
 from monitor_assets.history import History, write_parquet
+from monitor_assets.ingestion.days import DAYS, IN_TENS, RETRIES, DayDone, days_asked, each_day, span_of, tell_days
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 
@@ -22,47 +24,59 @@ where case when %(namespace)s = '' then strpos(m.entity, '/') = 0 else starts_wi
 """
 
 
-@dg.asset(group_name="ingestion", kinds={"postgres", "parquet"}, owners=["team:forewarn"])
+@dg.asset(
+    partitions_def=DAYS,
+    backfill_policy=IN_TENS,
+    retry_policy=RETRIES,
+    group_name="ingestion",
+    kinds={"postgres", "parquet"},
+    owners=["team:forewarn"],
+)
 def raw_metrics(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
-    """Samples of the namespace in the run's interval, from the PostgreSQL archive, one Parquet file a day.
+    """Samples of the namespace from the PostgreSQL archive, one Parquet file a day.
 
-    Only days that have got samples since are written again. Days that the archive no longer keeps stay.
+    A run with partitions (a backfill) writes these days; one without (a training) brings the days of its interval up
+    to date. Only days that have got samples since are written again. Days that the archive no longer keeps stay.
     """
     history, archive = scope.history(), PostgresMetricArchive(scope.postgres_url)
-    start, stop = interval_of(scope)
-    kept = history.days_there()
-    if not scope.start and kept:
-        start = min(start, datetime.combine(kept[0], time(), UTC))
+    asked = days_asked(context)
     series = [s for s in archive.series() if in_namespace(s, scope.namespace)]
-    rows = [(first.date().isoformat(), *_bring_up_to_date(history, archive, first)) for first, _ in days(start, stop)]
+    if asked is None:
+        start, stop = interval_of(scope)
+        kept = history.days_there()
+        if not scope.start and kept:
+            start = min(start, datetime.combine(kept[0], time(), UTC))
+        history.write_json("interval", [start.isoformat(), stop.isoformat()])
+    wanted = asked if asked is not None else [first.date() for first, _ in days(start, stop)]
+    done = each_day(context, wanted, lambda day: _bring_up_to_date(history, archive, day))
     history.write_series(series)
-    history.write_json("interval", [start.isoformat(), stop.isoformat()])
-    total, written = sum(n for _, n, _ in rows), sum(new for _, _, new in rows)
-    context.log.info("%d samples of %d series, %s to %s; %d days written", total, len(series), start, stop, written)
+    if asked is None:
+        tell_days(context, [one for one in done if one.written])
+    total, written = sum(one.rows for one in done), sum(one.written for one in done)
+    context.log.info("%d samples of %d series in %d days, %d written", total, len(series), len(done), written)
     return dg.MaterializeResult(
         metadata={
             "samples": total,
             "series": len(series),
             "days written": written,
-            "from": dg.MetadataValue.timestamp(start),
-            "to": dg.MetadataValue.timestamp(stop),
-            "by day": table(["day", "samples", "written"], rows),
+            "from": str(min(wanted)),
+            "to": str(max(wanted)),
+            "by day": table(["day", "samples", "written"], [(d.day, d.rows, d.written) for d in done]),
             "folder": dg.MetadataValue.path(str(history.folder / "raw_metrics")),
         }
     )
 
 
-def _bring_up_to_date(history: History, archive: PostgresMetricArchive, time_of_day: datetime) -> tuple[int, bool]:
-    """Samples in the file of a day, and whether it was written: the archive holds another number of them."""
-    day = time_of_day.date()
-    path, midnight = history.day_file(day), datetime.combine(day, time(), UTC)
+def _bring_up_to_date(history: History, archive: PostgresMetricArchive, day: date) -> DayDone:
+    """Write the file of a day where the archive holds another number of samples."""
+    path, (start, stop) = history.day_file(day), span_of(day)
     kept = pq.read_metadata(path).num_rows if path.exists() else 0
-    held = archive.count_samples(history.namespace, midnight, midnight + timedelta(days=1))
+    held = archive.count_samples(history.namespace, start, stop)
     if held in (0, kept):
-        return kept, False
-    samples = archive.read_samples(history.namespace, midnight, midnight + timedelta(days=1))
+        return DayDone(day, kept, False)
+    samples = archive.read_samples(history.namespace, start, stop)
     write_parquet(path, _slim(samples))
-    return samples.num_rows, True
+    return DayDone(day, samples.num_rows, True)
 
 
 def interval_of(scope: TrainingScope) -> tuple[datetime, datetime]:
@@ -73,12 +87,15 @@ def interval_of(scope: TrainingScope) -> tuple[datetime, datetime]:
     if row is None or row[0] is None:
         raise dg.Failure(
             f"the archive holds no metrics of namespace '{scope.namespace}': send some to the gateway (its entities "
-            f"are named '{scope.namespace}/…'), or name another namespace in the run's config"
+            f"are named '{scope.namespace}/…'), or name another namespace in the run's config",
+            allow_retries=False,
         )
     start = start or row[0].astimezone(UTC)
     stop = stop or row[1].astimezone(UTC) + timedelta(microseconds=1)
     if stop <= start:
-        raise dg.Failure(f"the interval from {start} to {stop} is empty; the archive holds {row[0]} to {row[1]}")
+        raise dg.Failure(
+            f"the interval from {start} to {stop} is empty; the archive holds {row[0]} to {row[1]}", allow_retries=False
+        )
     return start, stop
 
 
@@ -97,3 +114,38 @@ def _slim(samples: pa.Table) -> pa.Table:
         if pa.types.is_string(field.type):
             samples = samples.set_column(i, field.name, samples.column(i).dictionary_encode())
     return samples
+
+
+@dg.asset_check(asset=raw_metrics, description="No day is missing between the first and the last.")
+def raw_metrics_have_no_missing_days(scope: TrainingScope) -> dg.AssetCheckResult:
+    """A warning: a backfill of the days that are named mends it, if the archive has them."""
+    there = scope.history().days_there()
+    span = (there[-1] - there[0]).days + 1 if there else 0
+    missing = sorted({there[0] + timedelta(days=n) for n in range(span)} - set(there)) if there else []
+    return dg.AssetCheckResult(
+        passed=bool(there) and not missing,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"days": len(there), "missing": [str(day) for day in missing]},
+    )
+
+
+@dg.asset_check(
+    asset=raw_metrics, blocking=True, description="Every sample of the newest day is of that day, no value is infinite."
+)
+def raw_metrics_are_of_their_day(scope: TrainingScope) -> dg.AssetCheckResult:
+    """What is in a wrong file would be seen by rows of another time."""
+    files = scope.history().day_files()
+    if not files:
+        return dg.AssetCheckResult(passed=False, description="there is no day")
+    start, stop = span_of(date.fromisoformat(files[-1].parent.name.removeprefix("day=")))
+    query = (
+        "select count(*), count(*) filter (isinf(value)), count(*) filter (epoch_us(time) < ? or epoch_us(time) >= ?)"
+    )
+    with duckdb.connect() as connection:
+        bounds = [int(at.timestamp() * 1e6) for at in (start, stop)]
+        row = connection.execute(query, [*bounds, str(files[-1])]).fetchone()
+    rows, infinite, other = row or (0, 0, 0)
+    return dg.AssetCheckResult(
+        passed=rows > 0 and not infinite and not other,
+        metadata={"samples": rows, "infinite": infinite, "of another day": other},
+    )

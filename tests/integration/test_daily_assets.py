@@ -1,0 +1,106 @@
+"""Days of logs, spans and activity: from the archive to files, again after a failure, and what is made of them."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+
+from monitor_assets.features.log_templates import log_templates
+from monitor_assets.features.service_graph import service_graph
+from monitor_assets.history import History
+from monitor_assets.ingestion.raw_events import durations_are_in_range, raw_activity, raw_logs, raw_traces
+from monitor_assets.scope import TrainingScope
+
+FIRST = datetime(2026, 3, 2, tzinfo=UTC)
+ASSETS = [raw_logs, raw_traces, raw_activity, log_templates, service_graph, durations_are_in_range]
+DAYS = [date(2026, 3, 2) + timedelta(days=n) for n in range(3)]
+RANGE = {"dagster/asset_partition_range_start": "2026-03-02", "dagster/asset_partition_range_end": "2026-03-04"}
+
+
+@pytest.fixture
+def history(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
+    """Three days of a namespace `web`, and lines of another that nobody may see."""
+    monkeypatch.setenv("FOREWARN_HOME", str(tmp_path))
+    monkeypatch.setenv("FOREWARN_POSTGRES_URL", postgres_url)
+    with psycopg.connect(postgres_url) as connection:
+        for n in range(3):
+            noon = FIRST + timedelta(days=n, hours=12)
+            for k in range(20):
+                at = noon + timedelta(seconds=k)
+                body = f'request {k} took {k * 3} ms,\n "quoted", with a comma' if k % 2 else f"connected to db-{k}"
+                log = (at, "web/api", "ERROR" if k == 3 else "INFO", body)
+                connection.execute("insert into log_records (time, entity, severity, body) values (%s,%s,%s,%s)", log)
+                span = (at, bytes([n, k] * 8), b"\1" * 8, None, "web/api", "GET /", 0.2, False)
+                child = (at, bytes([n, k] * 8), b"\2" * 8, b"\1" * 8, "web/db", "SELECT", 0.01 * k, k < 2)
+                for one in (span, child):
+                    connection.execute("insert into spans values (%s,%s,%s,%s,%s,%s,%s,%s)", one)
+            connection.execute("insert into log_records values (%s, 'other/x', 'INFO', 'secret')", (noon,))
+            connection.execute("insert into activity_events values (%s, 'web/api', 'checkout', null, 2)", (noon,))
+    return History(tmp_path, "web")
+
+
+def run(assets: list = ASSETS, tags: dict[str, str] = RANGE) -> dg.ExecuteInProcessResult:
+    """Materialise the range of days in one run, as a backfill does."""
+    resources = {"scope": TrainingScope(namespace="web")}
+    return dg.materialize(assets, resources=resources, tags=tags, raise_on_error=False)
+
+
+def test_each_day_becomes_a_file_with_what_was_sent(history: History) -> None:
+    result = run()
+    assert result.success
+    logs = pq.read_table(history.event_file("raw_logs", DAYS[1]), partitioning=None)
+    assert logs.num_rows == 20 and set(logs.column("entity").to_pylist()) == {"web/api"}
+    assert logs.column("body")[1].as_py() == 'request 1 took 3 ms,\n "quoted", with a comma'
+    assert logs.column("time")[1].as_py() == FIRST + timedelta(days=1, hours=12, seconds=1)
+    (edge,) = pq.read_table(history.event_file("service_graph", DAYS[0]), partitioning=None).to_pylist()
+    assert (edge["client"], edge["server"], edge["calls"], edge["errors"]) == ("web/api", "web/db", 20, 2)
+    templates = pq.read_table(history.event_file("log_templates", DAYS[2]), partitioning=None).to_pylist()
+    assert sorted(t["count"] for t in templates) == [1, 9, 10]
+    assert sum(t["errors"] for t in templates) == 1
+    assert all(e.passed for e in result.get_asset_check_evaluations())
+    activity = pq.read_table(history.event_file("raw_activity", DAYS[0]), partitioning=None).to_pylist()
+    assert [(row["action"], row["user_hash"], row["count"]) for row in activity] == [("checkout", None, 2)]
+
+
+def test_a_day_that_fails_is_named_the_others_are_done_and_the_next_run_goes_on(history: History) -> None:
+    blocked = history.event_file("raw_logs", DAYS[1]).parent
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("in the way")
+    instance = dg.DagsterInstance.ephemeral()
+    resources = {"scope": TrainingScope(namespace="web")}
+    first = dg.materialize([raw_logs], resources=resources, tags=RANGE, raise_on_error=False, instance=instance)
+    assert not first.success
+    failure = first.failure_data_for_node("raw_logs")
+    assert failure is not None and "1 of 3 days failed" in str(failure.error and failure.error.to_string())
+    assert first.all_events and sum(e.event_type_value == "STEP_RESTARTED" for e in first.all_events) == 2
+    told = instance.get_materialized_partitions(dg.AssetKey("raw_logs"))
+    assert told == {"2026-03-02", "2026-03-04"}
+    before = history.event_file("raw_logs", DAYS[0]).stat().st_mtime_ns
+    blocked.unlink()
+    second = dg.materialize([raw_logs], resources=resources, tags=RANGE, instance=instance)
+    assert second.success
+    assert instance.get_materialized_partitions(dg.AssetKey("raw_logs")) == {day.isoformat() for day in DAYS}
+    assert history.event_file("raw_logs", DAYS[0]).stat().st_mtime_ns == before
+
+
+def test_what_comes_late_is_taken_up_and_an_empty_archive_takes_nothing_away(
+    history: History, postgres_url: str
+) -> None:
+    assert run([raw_logs]).success
+    with psycopg.connect(postgres_url) as connection:
+        late = FIRST + timedelta(hours=13)
+        connection.execute("insert into log_records values (%s, 'web/api', 'INFO', 'late')", (late,))
+        connection.execute("delete from log_records where time >= %s", (FIRST + timedelta(days=2),))
+    assert run([raw_logs]).success
+    rows = [pq.read_metadata(history.event_file("raw_logs", day)).num_rows for day in DAYS]
+    assert rows == [21, 20, 20]
+
+
+def test_templates_need_the_day_they_are_of(history: History) -> None:
+    result = run([log_templates], {"dagster/partition": "2026-03-02"})
+    failure = result.failure_data_for_node("log_templates")
+    assert failure is not None and "materialise raw_logs of 2026-03-02 first" in str(failure.error)
