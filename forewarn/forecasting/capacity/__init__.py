@@ -1,0 +1,1 @@
+"""Capacity days ahead: the highest value of a signal within hours to a week, and when it first reaches its limit."""

@@ -1,0 +1,246 @@
+"""Candidates compete over the past of many capacities, and the best serves each class of signal and band of horizons.
+
+At origins of the past every candidate says the maxima that followed. Paths get intervals from their errors at earlier
+origins (split conformal, a series' own errors shrunk towards those of its class); the direct quantiles are moved so
+that each held its share there (conformalised quantile regression). The later origins decide: the direct quantiles
+serve unless another candidate, or the mean of the quantiles of the best few, is surely better.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.forecasting.capacity.direct import DirectQuantiles, unit_of
+from forewarn.forecasting.capacity.horizons import HIGH, HOURS, LEVELS, LOW, TINY, Floats, came, crps, increasing
+from forewarn.forecasting.capacity.paths import DAY, PATHS
+from forewarn.forecasting.capacity.signal_class import CLASSES, class_of
+
+DIRECT = "direct"
+BANDS = (slice(0, 3), slice(3, 7), slice(7, 12))  # up to 6 h, to 48 h, to a week
+_ORIGINS = 16
+_OWN = 30  # errors of a series' own that weigh as much as those of its class
+_DIRECT = 60  # windows that weigh as much as what the direct quantiles learned from shapes
+_TELLING = 4  # series from which a winner may be more than chance
+_ERRORS = 2.0  # standard errors by which it must be ahead
+_TEAM = 4
+
+
+class MaximaForecaster(Protocol):
+    """Another candidate that gives maxima: `maxima` [S, K] from past [S, T], learned before by `learn`."""
+
+    name: str
+
+    def learn(self, past: Floats) -> None:
+        """Fit to the past alone."""
+
+    def maxima(self, past: Floats) -> Floats:
+        """[S, K] for each of HOURS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who serves a class up to a horizon, and how it did on later origins: CRPS relative to the direct quantiles."""
+
+    signal_class: str
+    first_hours: int
+    last_hours: int
+    series: int
+    chosen: str
+    relative_crps: Mapping[str, float]
+    coverage_80: float | None
+
+
+@dataclass(slots=True, eq=False)
+class _Evidence:
+    """truth [O, S, K] in units above the last cell, NaN where not seen yet; said {name: [O, S, K] or [O, S, K, 13]}."""
+
+    truth: Floats
+    said: dict[str, Floats] = field(default_factory=dict)
+
+
+class CapacityContest:
+    """`learn` holds the contest on past [S, T]; `quantiles` forecasts the maxima after a past of the same series."""
+
+    def __init__(self, direct: DirectQuantiles, others: Sequence[MaximaForecaster] = (), default: str = DIRECT) -> None:
+        self._direct = direct
+        self._others = {other.name: other for other in others}
+        self._default = default
+        self.standings: list[Standing] = []
+
+    def learn(self, past: Floats) -> None:
+        """past [S, T], T >= 24, without missing cells. Series of one length learn together."""
+        self.signal_class = class_of(past)
+        self._offsets: dict[str, Floats] = {}
+        self._members: dict[tuple[int, int], list[str]] = {}
+        self.standings = []
+        origins = origins_of(past.shape[1])
+        evidence = self._evidence(past, origins)
+        half = len(origins) // 2
+        if half >= 3:
+            offsets = self._all_offsets(evidence, origins, slice(0, half))
+            held = {name: self._with(offsets[name], said[half:]) for name, said in evidence.said.items()}
+            for index in np.unique(self.signal_class):
+                self._decide(int(index), held, evidence.truth[half:])
+        self._offsets = self._all_offsets(evidence, origins, slice(None)) if origins else {}
+        for other in self._others.values():
+            other.learn(past)
+
+    def quantiles(self, past: Floats) -> Floats:
+        """[S, K, 13] quantiles of the maxima of the next HOURS."""
+        unit, last = unit_of(past), past[:, -1:]
+        needed = sorted({name for members in self._members.values() for name in members} | {DIRECT})
+        said = {name: self._with(self._offsets.get(name), self._scaled(name, past, unit)[None])[0] for name in needed}
+        result = said[DIRECT].copy()
+        for (index, band), members in self._members.items():
+            rows = np.flatnonzero(self.signal_class == index)
+            result[rows, BANDS[band]] = np.mean([said[name][rows, BANDS[band]] for name in members], axis=0)
+        return increasing(last[..., None] + result * unit[:, None, None])
+
+    def method(self, row: int) -> str:
+        """Who serves a series at the farthest horizons: names joined by ' + '."""
+        return " + ".join(self._members.get((int(self.signal_class[row]), len(BANDS) - 1), [DIRECT]))
+
+    def coverage(self, row: int) -> float | None:
+        """Share of what came within the 80 % interval at later origins of its class, farthest band; None: not known."""
+        name = CLASSES[self.signal_class[row]]
+        own = [s.coverage_80 for s in self.standings if s.signal_class == name and s.coverage_80 is not None]
+        return own[-1] if own else None
+
+    def _scaled(self, name: str, past: Floats, unit: Floats) -> Floats:
+        """What a candidate says in units above the last cell: [S, K, 13] of the direct quantiles, [S, K] of paths."""
+        last = past[:, -1:]
+        if name == DIRECT:
+            return (self._direct.quantiles(past) - last[..., None]) / unit[:, None, None]
+        maxima = self._others[name].maxima(past) if name in self._others else PATHS[name](past)
+        return (maxima - last) / unit[:, None]
+
+    def _evidence(self, past: Floats, origins: Sequence[int]) -> _Evidence:
+        truth, said = [], {name: [] for name in (DIRECT, *PATHS, *self._others)}  # type: ignore[var-annotated]
+        if origins:
+            for other in self._others.values():
+                other.learn(past[:, : origins[len(origins) // 2]])
+        for at in origins:
+            known = past[:, :at]
+            unit = unit_of(known)
+            truth.append((came(past, at) - known[:, -1:]) / unit[:, None])
+            for name, list_ in said.items():
+                list_.append(self._scaled(name, known, unit))
+        return _Evidence(np.array(truth), {name: np.array(list_) for name, list_ in said.items()})
+
+    def _all_offsets(self, evidence: _Evidence, origins: Sequence[int], part: slice) -> dict[str, Floats]:
+        """Of each candidate what is to be added to what it says: [S, K, 13]."""
+        truth, within = evidence.truth[part], origins[part]
+        lacking = (truth[..., None] - evidence.said[DIRECT][part]) / _width(evidence.said[DIRECT][part])
+        errors = {name: truth - said[part] for name, said in evidence.said.items() if name != DIRECT}
+        return {name: self._shrunk(error, within) for name, error in (errors | {DIRECT: lacking}).items()}
+
+    def _shrunk(self, errors: Floats, origins: Sequence[int]) -> Floats:
+        """[S, K, 13] from errors [O, S, K] (quantiles of them) or [O, S, K, 13] (what each level lacked)."""
+        result = np.zeros((*errors.shape[1:3], len(LEVELS)))
+        for index in np.unique(self.signal_class):
+            rows = np.flatnonzero(self.signal_class == index)
+            result[rows] = _offsets(errors[:, rows], origins)
+        return result
+
+    def _with(self, offsets: Floats | None, said: Floats) -> Floats:
+        """[O, S, K, 13] quantiles from said [O, S, K] of a path, or [O, S, K, 13] of the direct quantiles."""
+        if said.ndim == 4:
+            return said if offsets is None else np.sort(said + offsets * _width(said), axis=-1)
+        return np.sort(said[..., None] + (np.zeros(len(LEVELS)) if offsets is None else offsets), axis=-1)
+
+    def _decide(self, index: int, held: Mapping[str, Floats], truth: Floats) -> None:
+        rows = np.flatnonzero(self.signal_class == index)
+        for band, ahead in enumerate(BANDS):
+            part = {name: said[:, rows, ahead] for name, said in held.items()}
+            self._choose(index, band, part, truth[:, rows, ahead])
+
+    def _choose(self, index: int, band: int, said: dict[str, Floats], truth: Floats) -> None:
+        """Members for one class and band from said {name: [O, s, k, 13]} and truth [O, s, k]."""
+        if not np.isfinite(truth).any():
+            return
+        error = {name: _mean_crps(quantiles, truth) for name, quantiles in said.items()}
+        ranked = sorted(error, key=lambda name: float(np.nanmean(np.log(error[name] + TINY))))
+        teams = {f"best_{_TEAM}": ranked[:_TEAM], f"direct + {ranked[0]}": list(dict.fromkeys([DIRECT, ranked[0]]))}
+        for team, names in teams.items():
+            error[team] = _mean_crps(np.mean([said[name] for name in names], axis=0), truth)
+        chosen = _surely(error, self._default)
+        members = teams.get(chosen, [chosen])
+        self._members[index, band] = members
+        mean = np.mean([said[name] for name in members], axis=0)
+        inside = (mean[..., LOW] <= truth) & (truth <= mean[..., HIGH])
+        known = np.isfinite(truth)
+        ahead = BANDS[band]
+        relative = {name: float(np.exp(np.nanmean(np.log((e + TINY) / (error[DIRECT] + TINY))))) for name, e in error.items()}
+        self.standings.append(
+            Standing(
+                CLASSES[index], HOURS[ahead.start], HOURS[ahead.stop - 1], truth.shape[1], chosen, relative,
+                float(inside[known].mean()),
+            )
+        )  # fmt: skip
+
+
+def origins_of(cells: int) -> list[int]:
+    """Cells of the past after which is forecast, at least a day and three tenths of it in, off any season."""
+    first = max(DAY, cells * 3 // 10)
+    stride = max(1, (cells - 1 - first) // _ORIGINS)
+    stride += 1 if stride > 1 and stride % 24 in (0, 12) else 0
+    return list(range(cells - 1, first - 1, -stride))[::-1]
+
+
+def _offsets(errors: Floats, origins: Sequence[int]) -> Floats:
+    """[s, K, 13] of a class from its errors at origins: quantiles of a series' own and of all.
+
+    Both weigh by how many windows there are that do not overlap: those of a series are few far ahead. What the direct
+    quantiles lack (errors [O, s, K, 13]; paths' [O, s, K]) is taken for nothing where few windows tell it. A horizon
+    that was never seen to its end takes the offsets of the one before.
+    """
+    paths = errors.ndim == 3
+    result = np.zeros((*errors.shape[1:3], len(LEVELS)))
+    for k, hours in enumerate(HOURS):
+        known = np.isfinite(errors[:, :, k] if paths else errors[:, :, k, 0])
+        if known.sum() < 5:
+            result[:, k] = result[:, k - 1] if k and paths else 0.0
+            continue
+        seen = np.array(origins)[known.any(axis=1)]
+        windows = min((seen[-1] - seen[0]) / hours, len(seen))
+        own, pooled = _level_quantiles(errors[:, :, k])
+        share = windows / (windows + _OWN)
+        total = windows * errors.shape[1]
+        trusted = 1.0 if paths else windows / (windows + 1) * total / (total + _DIRECT)
+        result[:, k] = share * own + (1 - share) * trusted * pooled
+    return result
+
+
+def _level_quantiles(errors: Floats) -> tuple[Floats, Floats]:
+    """[s, 13] of each series and [13] of all; of errors [O, s] at all levels, of [O, s, 13] each level at its own."""
+    if errors.ndim == 2:
+        own = np.nan_to_num(np.nanquantile(errors, LEVELS, axis=0)).T
+        return own, np.nanquantile(errors, LEVELS)
+    own = np.stack([np.nan_to_num(np.nanquantile(errors[..., i], q, axis=0)) for i, q in enumerate(LEVELS)], axis=1)
+    return own, np.array([np.nanquantile(errors[..., i], q) for i, q in enumerate(LEVELS)])
+
+
+def _width(said: Floats) -> Floats:
+    """[..., 1] of the 80 % interval, never zero."""
+    return np.asarray(np.maximum(said[..., HIGH] - said[..., LOW], 1e-6)[..., None])
+
+
+def _mean_crps(quantiles: Floats, truth: Floats) -> Floats:
+    """[s] mean over origins and horizons that were seen."""
+    loss = crps(quantiles, truth)
+    known = np.isfinite(loss)
+    return np.asarray(np.where(known, loss, 0).sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1))
+
+
+def _surely(error: Mapping[str, Floats], default: str) -> str:
+    """The best by mean logarithm, unless that may be chance."""
+    best = min(error, key=lambda name: float(np.log(error[name] + TINY).mean()))
+    gain = np.log((error[default] + TINY) / (error[best] + TINY))
+    sure = len(gain) >= _TELLING and gain.mean() > _ERRORS * gain.std(ddof=1) / np.sqrt(len(gain))
+    return best if sure else default
+
+
+__all__ = ["BANDS", "CapacityContest", "MaximaForecaster", "Standing", "origins_of"]
