@@ -18,7 +18,7 @@ from forewarn.features.definitions import (
 from forewarn.features.grid import Cells
 from forewarn.features.kernel import features_kernel
 from forewarn.features.series_budget import SeriesBudget
-from forewarn.features.windows_kernel import OPEN_CELLS, advance_rows, known_before
+from forewarn.features.windows_kernel import OPEN_CELLS, advance_rows, known_before, trailing_means
 from forewarn.telemetry.limits import limit_pairs
 from forewarn.telemetry.samples import SampleBatch, Series
 
@@ -255,9 +255,35 @@ class WindowStore:
         self._add_roles(out, rows, end, self._context)
         return out
 
+    def smoothed_features(self, rows: I64, end: int, limits: F64, width: int) -> F64:
+        """Features [R, F] of trailing means over `width` cells: of rates of few events, which are mostly chance.
+
+        A row may come more than once, with another limit each time. Roles are left out.
+        """
+        c = self._cells
+        distinct, again = np.unique(rows, return_inverse=True)
+        windows = [
+            (trailing_means(cells[distinct], -(-width // step))[again], end // step - base[rows])
+            for cells, base, step in (
+                (c.fine, c.fine_base, 1), (c.medium, c.medium_base, MEDIUM_STEPS), (c.coarse, c.coarse_base, COARSE_STEPS)
+            )
+        ]  # fmt: skip
+        (fine, fine_end), (medium, medium_end), (coarse, coarse_end) = windows
+        out = np.empty((len(rows), FEATURE_COUNT))
+        own, ages = np.arange(len(rows)), np.maximum(end - c.first[rows], 0)
+        features_kernel(fine, medium, coarse, own, fine_end, medium_end, coarse_end, limits, ages, out)
+        return out
+
     def row(self, series: Series) -> int:
         """Row of a series, -1 where it has none."""
         return self._row_of.get(series, -1)
+
+    def roles(self, row: int) -> tuple[Series | None, Series | None, Series | None]:
+        """The series that tell load, errors and latency of a row's entity, None where there is none."""
+        of = (self._context.load, self._context.errors, self._context.latency)
+        found = [int(role[row]) if row < len(role) else -1 for role in of]
+        load, errors, latency = (self.series[i] if i >= 0 else None for i in found)
+        return load, errors, latency
 
     def _add_roles(self, features: F64, rows: I64, end: int, context: Context) -> None:
         blocks = []

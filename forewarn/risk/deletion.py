@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from forewarn.risk.drivers import COLUMNS
 from forewarn.risk.narrative import raise_limit, slow_down
-from forewarn.risk.scorer import PAGING_HORIZON, Scorer, Scores
+from forewarn.risk.scorer import PAGING_HORIZON, Attributing, Scorer, Scores
 
 F64 = NDArray[np.float64]
 
@@ -47,6 +47,17 @@ def delete(features: F64, probability: F64, rises: Sequence[Sequence[float]], sc
         for base, shares in zip(before, rises, strict=True)
     ]
     return Deletions(without, slowed, Scores(survival[cut : cut + count], scorer.quantiles(raised)))
+
+
+def attribute(features: F64, scorer: Scorer) -> F64:
+    """[n, G]: the share of each group of features in what raises the score, by the SHAP values of a model of trees
+    rolled up to groups; NaN for a scorer that has none. Rows add up to 1 (0 where nothing raises it)."""
+    if not isinstance(scorer, Attributing):
+        return np.full((len(features), len(COLUMNS)), np.nan)
+    values = scorer.attributions(features)
+    groups = np.stack([values[:, columns].sum(1) for columns in COLUMNS.values()], 1).clip(min=0.0)
+    shares: F64 = groups / np.maximum(groups.sum(1, keepdims=True), 1e-9)
+    return shares
 
 
 def _without_groups(features: F64) -> F64:

@@ -10,8 +10,8 @@ from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.features.windows import Snapshot, WindowStore
 from forewarn.risk import narrative
 from forewarn.risk.catalogue import failure_mode
-from forewarn.risk.deletion import Deletions, delete
-from forewarn.risk.drivers import Subject, companions, own_drivers
+from forewarn.risk.deletion import Deletions, attribute, delete
+from forewarn.risk.drivers import Roles, Subject, companions, own_drivers
 from forewarn.risk.origin import Calls, Candidate, Nearby, callers, candidates, reached, tested
 from forewarn.risk.records import Driver, Risk, TimeToFailure
 from forewarn.risk.regime import Regimes
@@ -63,15 +63,16 @@ def explain(
     if not tellings:
         return []
     rows = np.array([t.index for t in tellings])
-    found = [_look(t, seen, around) for t in tellings]
+    found = [_look(t, seen, scores, around) for t in tellings]
     rises = [[c.share for c in one.causes if c.share is not None] for one in found]
     deletions = delete(seen.features[rows], scores.probability[rows], rises, scorer)
     history = around.windows.medium_history(seen.rows[rows], around.end)
+    attributed = attribute(seen.features[rows], scorer)
     risks = []
     for i, (telling, one) in enumerate(zip(tellings, found, strict=True)):
         drivers = [
             *tested(one.causes, deletions.slowed[i]),
-            *own_drivers(one.subject, deletions.without[i], around.step_seconds),
+            *own_drivers(one.subject, deletions.without[i], attributed[i], around.step_seconds),
             *one.moved,
         ]
         now = Scores(scores.survival[rows[i] : rows[i] + 1], scores.quantiles[rows[i] : rows[i] + 1])
@@ -81,6 +82,8 @@ def explain(
         p10, p50, p90 = (float(q * around.step_seconds) for q in now.quantiles[0])
         shift = around.regimes.newest(telling.series)
         restarts = around.regimes.count(telling.series.entity, around.end)
+        evidence = narrative.evidence_of(one.subject, around.step_seconds)
+        regime = narrative.regime_of(shift, restarts, around.step_seconds)
         risk = Risk(
             episode=telling.episode,
             revision=telling.revision,
@@ -96,10 +99,8 @@ def explain(
             limit=one.subject.limit,
             unit=telling.series.unit,
             drivers=drivers,
-            evidence=[
-                *narrative.evidence_of(one.subject, around.step_seconds),
-                *narrative.regime_of(shift, restarts, around.step_seconds),
-            ],
+            evidence=[*(e.text for e in evidence), *regime],
+            evidence_queries=[*(e.query for e in evidence), *[""] * len(regime)],
             actions=actions,
             forecast=forecast,
             model_version=scorer.version,
@@ -113,15 +114,17 @@ def _row(deletions: Deletions, i: int) -> Scores:
     return Scores(raised.survival[i : i + 1], raised.quantiles[i : i + 1])
 
 
-def _look(telling: Telling, seen: Snapshot, around: Surroundings) -> _Looked:
+def _look(telling: Telling, seen: Snapshot, scores: Scores, around: Surroundings) -> _Looked:
     """Causes elsewhere in the service graph, and what moved with the signal."""
     i, series = telling.index, telling.series
-    subject = Subject(series, seen.features[i], float(seen.values[i]), float(seen.limits[i]))
+    roles = Roles(*around.windows.roles(int(seen.rows[i])))
+    left = float(scores.quantiles[i, 1]) * around.step_seconds
+    subject = Subject(series, seen.features[i], float(seen.values[i]), float(seen.limits[i]), roles, left)
     cells = around.windows.history(seen.rows[i : i + 1], around.end, _COMPANION_CELLS)[0]
     entities = {series.entity, *reached(series.entity, around.calls), *callers(series.entity, around.calls)}
     nearby = _nearby(entities, series, around)
     causes = candidates(series, cells, nearby, around.calls)
-    return _Looked(subject, causes, companions(cells, nearby.cells, nearby.series))
+    return _Looked(subject, causes, companions(cells, nearby.cells, nearby.series, series.entity, around.step_seconds))
 
 
 def _nearby(entities: set[str], series: Series, around: Surroundings) -> Nearby:

@@ -1,5 +1,6 @@
 """What a risk shows beside its numbers: evidence, advice with computed effects, and the picture's data."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,11 +8,12 @@ from numpy.typing import NDArray
 
 from forewarn.features.definitions import HORIZON_STEPS, INDEX, MAX_STEPS, MEDIUM_STEPS
 from forewarn.risk.catalogue import failure_mode
-from forewarn.risk.drivers import Subject
-from forewarn.risk.quantities import format_duration, format_interval, format_share, format_value
+from forewarn.risk.drivers import Subject, share_query
+from forewarn.risk.quantities import format_change, format_duration, format_interval, format_share, format_value
 from forewarn.risk.records import Action, Forecast
 from forewarn.risk.regime import LOOP_RESTARTS, LOOP_STEPS, SILENT_STEPS, Shift
 from forewarn.risk.scorer import Scores
+from forewarn.telemetry.queries import compared, promql, promql_range
 from forewarn.telemetry.samples import Series
 
 _CEILING = np.log1p(MAX_STEPS)
@@ -23,30 +25,47 @@ _SLOPES = {  # which slope a time to the limit follows from
 RAISED = 1.4  # the limit that 'what if' tries, relative to the limit that is
 
 
-def evidence_of(subject: Subject, step_seconds: float) -> list[str]:
-    """Sentences of fact about the signal, each with its numbers."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A sentence of fact with its numbers, and the query that shows them."""
+
+    text: str
+    query: str
+
+
+def evidence_of(subject: Subject, step_seconds: float) -> list[Evidence]:
+    """Sentences of fact about the signal, each with its numbers and its query."""
     s, f = subject.series, subject.features
-    hour = format_duration(60 * step_seconds)
+    hour, day = 60 * step_seconds, 1440 * step_seconds
+    known = float(np.expm1(np.nan_to_num(f[INDEX["log_history"]]))) * step_seconds
     value, limit = (format_value(v, s.unit, s.signal) for v in (subject.value, subject.limit))
-    said = [f"{s.name} is {value} of {limit} ({format_share(subject.value / subject.limit)})"]
-    rise = f[INDEX["change_1h"]] * subject.limit
-    if np.isfinite(rise):
-        said.append(f"it changed by {_signed(rise, subject)} in the last {hour}")
-    day = f[INDEX["day_diff"]] * subject.limit
-    if np.isfinite(day):
+    share = format_share(subject.value / subject.limit)
+    said = [Evidence(f"{s.name} is {value} of {limit} ({share})", share_query(subject, 5 * step_seconds))]
+    for name, span, against in (("change_1h", hour, False), ("day_diff", day, True)):
+        change = float(f[INDEX[name]] * subject.limit)
+        if np.isfinite(change):
+            text = _changed(change, subject, format_duration(span), against)
+            said.append(Evidence(text, compared(s, "-", span, 5 * step_seconds)))
+    missing = f[INDEX["missing_24h"]]
+    if missing > 0.05:
+        span = min(day, known) if known > 0 else day
         said.append(
-            f"it differs by {_signed(day, subject)} from the same time {format_duration(1440 * step_seconds)} ago"
-        )
-    if f[INDEX["missing_24h"]] > 0.05:
-        said.append(
-            f"{format_share(f[INDEX['missing_24h']])} of its last {format_duration(1440 * step_seconds)} is missing"
+            Evidence(
+                f"{format_share(missing)} of its last {format_duration(span)} is missing",
+                f"count_over_time({promql(s)}[{promql_range(span)}])" if promql(s).endswith("}") else "",
+            )
         )
     return said
 
 
-def _signed(value: float, subject: Subject) -> str:
-    sign = "+" if value >= 0 else "−"
-    return sign + format_value(abs(value), subject.series.unit, subject.series.signal)
+def _changed(change: float, subject: Subject, span: str, against: bool) -> str:
+    """`it rose by 8.6 MiB in the last 60 s`, `it is 8.6 MiB higher than at the same time 1 d ago`."""
+    amount = format_change(change, subject.series.unit, subject.series.signal)
+    if float(f"{change:.3g}") == 0:
+        return f"it is as high as at the same time {span} ago" if against else f"it did not change in the last {span}"
+    if against:
+        return f"it is {amount} {'higher' if change > 0 else 'lower'} than at the same time {span} ago"
+    return f"it {'rose' if change > 0 else 'fell'} by {amount} in the last {span}"
 
 
 def actions_of(subject: Subject, now: Scores, raised: Scores, step_seconds: float) -> list[Action]:

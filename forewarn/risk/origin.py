@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.quantities import format_value
 from forewarn.risk.records import Driver
+from forewarn.telemetry.queries import query_of
 from forewarn.telemetry.samples import Series
 
 F32 = NDArray[np.float32]
@@ -63,7 +64,7 @@ def candidates(series: Series, cells: F32, nearby: Nearby, calls: Calls) -> list
     series, cells: the limited series and its last cells, float32 [T].
     """
     if failure_mode(series.signal).mode in _SYMPTOMS:
-        return [Candidate(driver, None) for driver in _failing_dependency(series, nearby, calls)]
+        return _failing_dependency(series, cells, nearby, calls)
     return _filling_users(series, cells, nearby, calls)
 
 
@@ -105,12 +106,18 @@ def _filling_users(series: Series, cells: F32, nearby: Nearby, calls: Calls) -> 
         )
         rank = abs(np.log(share)) + (0.0 if one.signal.endswith(("usage", "used")) else 0.3)
         if one.entity not in found or rank < found[one.entity][0]:
-            found[one.entity] = rank, Candidate(Driver(one.entity, one.name, text, 0.0), min(share, 1.0))
+            found[one.entity] = (
+                rank,
+                Candidate(Driver(one.entity, one.name, text, 0.0, query=query_of(one)), min(share, 1.0)),
+            )
     return [candidate for _, candidate in sorted(found.values(), key=lambda pair: pair[0])]
 
 
-def _failing_dependency(series: Series, nearby: Nearby, calls: Calls) -> list[Driver]:
-    """The deepest service whose own errors rose: what it answers wrongly, those above it pass on."""
+def _failing_dependency(series: Series, cells: F32, nearby: Nearby, calls: Calls) -> list[Candidate]:
+    """The deepest service whose own errors rose: what it answers wrongly, those above it pass on.
+
+    What is tested is the share of the movement that its errors explain (r²); where they move otherwise, nothing is.
+    """
     depth, best = {series.entity: 0, **reached(series.entity, calls)}, None
     for one, own in zip(nearby.series, nearby.cells, strict=True):
         if one.entity not in depth or not _FAILS.search(one.signal):
@@ -120,10 +127,11 @@ def _failing_dependency(series: Series, nearby: Nearby, calls: Calls) -> list[Dr
             continue
         rank = (depth[one.entity], bool(_OWN_FAILS.search(one.signal)), after)
         if best is None or rank > best[0]:
-            grew = f"from {format_value(before, '')} to {format_value(after, '')} a second"
-            whose = "its own" if one.entity == series.entity else f"those of {one.entity}, on which it depends"
-            text = f"errors, {whose}: {one.name} rose {grew}"
-            best = rank, Driver(one.entity, one.name, text, 0.0, hypothesis=True)
+            grew = f"{one.name} rose from {format_value(before, '')} to {format_value(after, '')} per second"
+            whose = "its own errors" if one.entity == series.entity else f"errors of {one.entity}, on which it depends"
+            driver = Driver(one.entity, one.name, f"{whose} ({grew})", 0.0, hypothesis=True, query=query_of(one))
+            together = _correlation(own, cells)
+            best = rank, Candidate(driver, together**2 if together >= _MOVES else None)
     return [best[1]] if best else []
 
 

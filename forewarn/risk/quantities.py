@@ -71,6 +71,12 @@ def format_value(value: float, unit: str, signal: str = "") -> str:
     return format_number(value) + (f" {suffix}" if suffix else "")
 
 
+def format_change(value: float, unit: str, signal: str = "") -> str:
+    """The size of a change of a value: as `format_value`, a share of a hundred in `percentage points`."""
+    text = format_value(abs(value), unit, signal)
+    return f"{text.removesuffix('%')}percentage points" if text.endswith(" %") else text
+
+
 def format_time_to_failure(ttf: TimeToFailure, probability: float, horizon_seconds: float) -> str:
     """`in 2.1 h (80 %: 1.4–3.3 h; 12 %: never)`, and in honest words where the median is unknown."""
     never = f"; {format_share(ttf.never)}: never" if ttf.never >= 0.005 else ""

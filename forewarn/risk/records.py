@@ -32,6 +32,8 @@ class Driver:
     text: str  # 'request rate of shop/api +38 %/h'
     contribution: float  # share of the risk, 0 to 1
     hypothesis: bool = False  # True where the deletion test was not passed or not made
+    query: str = ""  # PromQL, LogQL or TraceQL that shows it; '' where none is known
+    attributed: float | None = None  # share of the model's score by SHAP values of the signal's features, if it has any
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Risk:
     forecast: Forecast
     model_version: str
     schema_version: int = SCHEMA_VERSION
+    evidence_queries: list[str] = field(default_factory=list)  # one for each sentence of `evidence`, '' where none
 
     @property
     def risk_id(self) -> str:

@@ -1,11 +1,12 @@
 """Scores: the probability of failure within each horizon and the time left, by a trained or the first-day model."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.classification.explanation import worst_bin_shap
 from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.forecasting.trend import trend_quantiles, trend_survival
 
@@ -30,6 +31,14 @@ class Scorer(Protocol):
 
     def quantiles(self, features: F64) -> F64:
         """10, 50, 90 % quantile of the steps to the failure, given that it comes: float64 [n, 3]."""
+
+
+@runtime_checkable
+class Attributing(Protocol):
+    """A scorer that can say which features its score comes from."""
+
+    def attributions(self, features: F64) -> F64:
+        """SHAP values of each feature in log-odds, float64 [n, F]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,3 +95,7 @@ class TrainedScorer:
         """Calibrated quantiles of the steps to the failure."""
         quantiles: F64 = self.time.predict(features)
         return quantiles
+
+    def attributions(self, features: F64) -> F64:
+        """Exact SHAP values of the hazard model's trees in the bin that adds most to the paged probability."""
+        return worst_bin_shap(self.hazard, features, PAGING_HORIZON)

@@ -77,4 +77,4 @@ def test_companions_are_found_among_gaps_and_flat_lines() -> None:
     assert {d.signal for d in found} == {"moved", "gaps"}
     assert all(d.hypothesis for d in found)
     expected = others[0, -30:].mean() / others[0, :30].mean() - 1
-    assert f"{expected:+.0%}" in next(d.text for d in found if d.signal == "moved")
+    assert f"rose by {expected * 100:.0f} %" in next(d.text for d in found if d.signal == "moved")
