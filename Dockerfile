@@ -1,32 +1,44 @@
 # One image for every process of Forewarn; docker-compose.yml says which one a container runs.
-FROM python:3.11-slim-bookworm
-
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgomp1 curl \
-    && rm -rf /var/lib/apt/lists/* \
-    && pip install --no-cache-dir uv
-
+FROM python:3.11.14-slim-bookworm AS build
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /app
-COPY requirements.lock ./
-RUN uv pip install --system --no-cache --no-deps -r requirements.lock
-
-COPY pyproject.toml workspace.yaml ./
+COPY pyproject.toml requirements.lock requirements.overrides ./
+# at the locked versions what Forewarn needs to run (not what its tests and benchmarks do); torch without CUDA
+RUN python -m venv /opt/venv \
+    && uv pip install --python /opt/venv/bin/python --no-cache --torch-backend cpu \
+       --constraints requirements.lock --overrides requirements.overrides -r pyproject.toml
+COPY workspace.yaml README.md ./
 COPY forewarn forewarn
 COPY monitor_assets monitor_assets
 COPY feature_repo feature_repo
 COPY bentos bentos
 COPY sensors sensors
 COPY panel_app panel_app
-RUN touch README.md && uv pip install --system --no-cache --no-deps -e . \
-    && useradd --system --create-home forewarn \
-    && install -d -o forewarn /var/lib/forewarn
+RUN uv pip install --python /opt/venv/bin/python --no-cache --no-deps -e .
 
-USER forewarn
-ENV FOREWARN_HOME=/var/lib/forewarn \
+FROM python:3.11.14-slim-bookworm
+# libgomp: LightGBM's threads; curl: health checks. Debian drops old versions from its mirrors, so none is pinned.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgomp1 curl \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 10001 forewarn \
+    && useradd --uid 10001 --gid forewarn --create-home forewarn \
+    && install -d -o forewarn -g forewarn /var/lib/forewarn /var/lib/forewarn/dagster
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+WORKDIR /app
+USER 10001:10001
+ENV PATH=/opt/venv/bin:$PATH \
+    FOREWARN_HOME=/var/lib/forewarn \
     FOREWARN_BIND_HOST=0.0.0.0 \
     BENTOML_HOME=/var/lib/forewarn/bentoml \
     DAGSTER_HOME=/var/lib/forewarn/dagster \
     BENTOML_DO_NOT_TRACK=True \
+    MLFLOW_DISABLE_TELEMETRY=true \
     DO_NOT_TRACK=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/var/lib/forewarn/numba
 VOLUME /var/lib/forewarn

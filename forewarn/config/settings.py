@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     predictor_max_rows: int = Field(10_000, ge=1, description="Rows of features that the predictor takes at once.")
     dashboard_port: int = Field(5006, description="Dashboard.")
     dagster_port: int = Field(3070, description="Dagster's web server.")
+    dagster_instance: Path | None = Field(
+        None, description="YAML merged over Dagster's instance file, such as another run launcher."
+    )
 
     step_seconds: float = Field(60.0, gt=0, description="Width of a window cell: samples are averaged over it.")
     step_seconds_by_namespace: dict[str, float] = Field(
@@ -113,6 +116,36 @@ class Settings(BaseSettings):
     mail_from: str = Field("forewarn@localhost", description="Sender of alerts.")
     mail_to: str = Field("oncall@localhost", description="Who gets alerts.")
     public_url: str = Field("http://127.0.0.1:5006", description="Where people reach the dashboard, for links.")
+    alerting: Path | None = Field(
+        None, description="Alerting file: channels, routes, maintenance (docs/alerting.md); none: everything everywhere."
+    )
+    alerting_secrets: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Secrets that the alerting file names, as JSON: {name: secret}."
+    )
+    slack_webhook_url: SecretStr | None = Field(None, description="Slack: incoming webhook for alerts; none: no Slack.")
+    slack_bot_token: SecretStr | None = Field(
+        None, description="Slack: bot token (chat:write, files:write, channels:history); used instead of the webhook."
+    )
+    slack_channel: str = Field("#alerts", description="Slack: channel of the bot.")
+    slack_url: str = Field("https://slack.com/api/", description="Slack: address of its API.")
+    pagerduty_routing_key: SecretStr | None = Field(
+        None, description="PagerDuty: integration key of Events API v2; none: no PagerDuty."
+    )
+    pagerduty_url: str = Field("https://events.pagerduty.com", description="PagerDuty: address of its Events API.")
+    webhook_url: str | None = Field(None, description="Webhook for alerts in JSON (docs/alerting.md); none: none.")
+    webhook_secret: SecretStr | None = Field(None, description="Key that signs what the webhook gets; none: unsigned.")
+    alertmanager_url: str | None = Field(
+        None, description="Prometheus Alertmanager, such as http://alertmanager:9093; none: none."
+    )
+    alertmanager_user: str | None = Field(None, description="User at Alertmanager; none: no login.")
+    alertmanager_password: SecretStr | None = Field(None, description="Password at Alertmanager.")
+    answer_url: str | None = Field(
+        None, description="Where people reach the gateway, for answers by link; none: http://127.0.0.1:<gateway port>."
+    )
+    link_key: SecretStr | None = Field(
+        None, description="Key that signs links in alerts; none: one is made and kept in FOREWARN_HOME/link.key."
+    )
+    link_hours: float = Field(72.0, gt=0, description="How long links in alerts can be used to answer.")
 
     retention_days: int = Field(
         0, ge=0, description="Days (by event time) that raw samples, logs, spans and activity are kept; 0: for ever."
@@ -124,6 +157,25 @@ class Settings(BaseSettings):
     prometheus_token: SecretStr | None = Field(None, description="Bearer token for `forewarn import prometheus`.")
     prometheus_user: str | None = Field(None, description="User for `forewarn import prometheus`; none: no login.")
     prometheus_password: SecretStr | None = Field(None, description="Password for `forewarn import prometheus`.")
+    mlflow_tracking_uri: SecretStr | None = Field(
+        None, description="MLflow server or database; none: the schema 'mlflow' of our PostgreSQL."
+    )
+    promotion: str = Field(
+        "shadow",
+        pattern="^(shadow|direct)$",
+        description="How a candidate that passed the offline gate replaces a champion: after a time as its shadow, or "
+        "directly: shadow, direct.",
+    )
+    shadow_min_incidents: int = Field(8, ge=2, description="Incidents that a shadow must have seen to be promoted.")
+    shadow_max_days: float = Field(
+        14.0, gt=0, description="Days of event time after which a shadow goes that has not shown itself better."
+    )
+    retrain_every_days: float = Field(7.0, gt=0, description="Days after which models are trained anew at the latest.")
+    retrain_cooldown_hours: float = Field(6.0, ge=0, description="Hours between two trainings that sensors start.")
+    retrain_new_labels: int = Field(20, ge=1, description="New outcomes and failures that are worth a training.")
+    lifecycle_interval_seconds: int = Field(
+        30, ge=1, description="How often Dagster's sensors look at champion and shadow."
+    )
     feast_push: bool = Field(False, description="Predictor: push the newest features to Feast's online store.")
 
     metrics_port: int = Field(

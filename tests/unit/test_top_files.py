@@ -1,14 +1,10 @@
 """The files at the top of the repository agree with the code."""
 
-import importlib.util
 import re
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any
 
-import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -17,18 +13,6 @@ from forewarn.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {f"FOREWARN_{name.upper()}" for name in Settings.model_fields}
-
-
-@pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
-    """docker-compose.yml, anchors resolved."""
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return loaded
-
-
-def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The services that run our image."""
-    return {name: s for name, s in compose["services"].items() if s["image"].startswith("forewarn:")}
 
 
 def test_env_example_is_what_the_settings_say() -> None:
@@ -44,41 +28,6 @@ def test_env_example_changes_nothing_when_every_line_is_taken_in(tmp_path: Path)
 
 def test_every_setting_is_explained() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-
-
-def test_compose_names_settings_that_exist(compose: dict[str, Any]) -> None:
-    used = {v for s in ours(compose).values() for v in s["environment"] if v.startswith("FOREWARN_")}
-    assert used
-    assert used <= SETTINGS
-
-
-def test_compose_starts_modules_that_exist(compose: dict[str, Any]) -> None:
-    for name, service in ours(compose).items():
-        modules = re.findall(r"python[ ,\"']+-m[ ,\"']+([\w.]+)", " ".join(service["command"]))
-        assert modules, name
-        for module in modules:
-            assert importlib.util.find_spec(module) is not None, f"{name}: {module}"
-
-
-def test_compose_publishes_the_ports_that_the_services_listen_on(compose: dict[str, Any]) -> None:
-    for name, service in ours(compose).items():
-        told = [int(v) for k, v in service["environment"].items() if k.endswith("_PORT")]
-        published = [int(port.rsplit(":", 1)[1]) for port in service.get("ports", [])]
-        assert published == told, name
-        in_command = re.findall(r"--port\s+(\d+)", " ".join(service["command"]))
-        if in_command and published:
-            assert {int(p) for p in in_command} <= set(published), name
-
-
-def test_compose_knows_every_service_of_the_embedded_stack(compose: dict[str, Any], tmp_path: Path) -> None:
-    from forewarn.services.stack.plan import make_plan
-
-    plan = make_plan(Settings(home=tmp_path, kafka_log_topics="syslog", _env_file=None))
-    elsewhere = {"broker": "redpanda", "postgres": "timescaledb", "mailbox": None}
-    expected = {elsewhere.get(s.name, s.name) for s in (*plan.services, *plan.skipped)} - {None}
-    assert expected == set(compose["services"])
-    for needed in (n for s in compose["services"].values() for n in s.get("depends_on", {})):
-        assert needed in compose["services"]
 
 
 def test_makefile_targets_are_there_and_listed() -> None:

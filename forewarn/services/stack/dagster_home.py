@@ -5,8 +5,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import yaml
+
+from forewarn.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,32 @@ def _location(workspace: Path, entry: dict[str, Any]) -> CodeLocation:
     return CodeLocation((told if isinstance(told, dict) else {}).get("location_name", module), module)
 
 
-def write_dagster_home(folder: Path, locations: dict[CodeLocation, int], host: str) -> Path:
+def write_dagster_home(folder: Path, locations: dict[CodeLocation, int], host: str, merged: Path | None = None) -> Path:
     """Write dagster.yaml and a workspace of gRPC servers (location → port); the workspace's path.
 
     One code server for each location instead of one for each of webserver, daemon and location: 200 to 400 MB less
-    for each that is not there twice.
+    for each that is not there twice. merged: a YAML file whose top-level keys replace ours in dagster.yaml.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    instance = {
+    servers = [
+        {"grpc_server": {"host": host, "port": port, "location_name": location.name}}
+        for location, port in locations.items()
+    ]
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(instance_of(folder, merged), sort_keys=False))
+    workspace = folder / "workspace.yaml"
+    workspace.write_text(yaml.safe_dump({"load_from": servers}, sort_keys=False))
+    return workspace
+
+
+def instance_of(folder: Path, merged: Path | None = None) -> dict[str, Any]:
+    """What stands in dagster.yaml: our PostgreSQL by DAGSTER_POSTGRES_URL, files below the folder, no usage reports.
+
+    Raises ValueError where the file that is to be merged holds no mapping.
+    """
+    more = yaml.safe_load(merged.read_text()) if merged else {}
+    if not isinstance(more, dict):
+        raise ValueError(f"{merged}: expected the keys of a dagster.yaml, such as run_launcher")
+    ours = {
         "storage": {"postgres": {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
@@ -59,23 +80,30 @@ def write_dagster_home(folder: Path, locations: dict[CodeLocation, int], host: s
             "config": {"base_dir": str(folder / "compute_logs")},
         },
     }
-    servers = [
-        {"grpc_server": {"host": host, "port": port, "location_name": location.name}}
-        for location, port in locations.items()
-    ]
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(instance, sort_keys=False))
-    workspace = folder / "workspace.yaml"
-    workspace.write_text(yaml.safe_dump({"load_from": servers}, sort_keys=False))
-    return workspace
+    return ours | more
 
 
 def main() -> None:
-    """Write $DAGSTER_HOME for a code server that runs elsewhere, in a container of its own."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--code", metavar="HOST:PORT", required=True)
-    host, _, port = parser.parse_args().code.rpartition(":")
+    """Write $DAGSTER_HOME for a code server in a container of its own, then become the command after `--`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--code", metavar="HOST:PORT", default="127.0.0.1:4266")
+    parser.add_argument("--show", action="store_true", help="print dagster.yaml and end")
+    parser.add_argument("--database", default="dagster", help="Dagster's database, on the server of ours")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    arguments = parser.parse_args()
+    settings, home = Settings(), Path(os.environ["DAGSTER_HOME"])
+    if arguments.show:
+        print(yaml.safe_dump(instance_of(home, settings.dagster_instance), sort_keys=False), end="")
+        return
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        parser.error("which command is to run? … -- python -m dagster_webserver …")
+    host, _, port = arguments.code.rpartition(":")
     location = CodeLocation("monitor_assets.definitions", "monitor_assets.definitions")
-    write_dagster_home(Path(os.environ["DAGSTER_HOME"]), {location: int(port)}, host)
+    write_dagster_home(home, {location: int(port)}, host, settings.dagster_instance)
+    url = urlsplit(settings.postgres_url.get_secret_value())._replace(path=f"/{arguments.database}")
+    # in the environment of this command alone: the password stands in no file and in no container's description
+    os.execvpe(command[0], command, {"DAGSTER_POSTGRES_URL": urlunsplit(url), **os.environ})
 
 
 if __name__ == "__main__":

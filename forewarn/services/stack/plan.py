@@ -64,7 +64,7 @@ def make_plan(settings: Settings, only: Sequence[str] = (), without: Sequence[st
     services, skipped = _present(complete)
     settings, dagster_url = _addresses(settings, ports)
     located = dict(zip(locations, (ports.get(n, 0) for n in code_names), strict=True))
-    write_dagster_home(settings.home / "dagster", located, reachable(settings.bind_host))
+    write_dagster_home(settings.home / "dagster", located, reachable(settings.bind_host), settings.dagster_instance)
     values = _values(settings, ports, folder, external)
     finished = tuple(replace(s, address=s.address.format_map(values)) for s in services)
     environment = process_environment(settings, dagster_url, folder)

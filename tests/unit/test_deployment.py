@@ -1,0 +1,190 @@
+"""The files that put Forewarn into production agree with the code, with their schemas and with each other."""
+
+import importlib.resources
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from forewarn.config.settings import Settings
+from forewarn.services.metrics import MEANING
+from forewarn.services.stack.dagster_home import instance_of
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy/kubernetes"
+SETTINGS = {f"FOREWARN_{name.upper()}" for name in Settings.model_fields}
+PROMTOOL = shutil.which("promtool")
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """docker-compose.yml, anchors resolved."""
+    return load("docker-compose.yml")
+
+
+def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The services that run our image."""
+    return {name: s for name, s in compose["services"].items() if s.get("image", "").startswith("forewarn:")}
+
+
+def modules_of(command: list[str]) -> list[str]:
+    """Modules that a command line starts with `python -m`, in a shell within it, too."""
+    return re.findall(r"python -m ([\w.]+)", " ".join(command))
+
+
+def is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.secure.yml"])
+def test_compose_files_follow_their_schema(name: str) -> None:
+    schemas = importlib.resources.files("check_jsonschema") / "builtin_schemas/vendor"
+    jsonschema.validate(load(name), json.loads((schemas / "compose-spec.json").read_text()))
+
+
+def test_compose_names_settings_that_exist(compose: dict[str, Any]) -> None:
+    used = {v for s in ours(compose).values() for v in s["environment"] if v.startswith("FOREWARN_")}
+    secure = load("docker-compose.secure.yml")["x-secure"]
+    secrets = [s for x in (secure, *ours(compose).values()) for s in x["secrets"] if isinstance(s, dict)]
+    used |= set(secure["environment"]) | {secret["target"].upper() for secret in secrets}
+    assert used
+    assert used <= SETTINGS
+
+
+def test_compose_starts_modules_that_exist(compose: dict[str, Any]) -> None:
+    for name, service in ours(compose).items():
+        modules = modules_of(service["command"]) + modules_of(service["healthcheck"].get("test", []))
+        assert modules, name
+        assert all(map(is_there, modules)), name
+
+
+def test_compose_publishes_the_ports_that_the_services_listen_on(compose: dict[str, Any]) -> None:
+    for name, service in ours(compose).items():
+        listening = {int(v) for k, v in service["environment"].items() if k.endswith("_PORT")}
+        published = {int(port.rsplit(":", 1)[1]) for port in service.get("ports", [])}
+        assert published == listening - {9464}, name
+        asked = re.findall(r"127\.0\.0\.1:(\d+)", " ".join(service["healthcheck"].get("test", [])))
+        assert {int(port) for port in asked} <= listening, name
+        in_command = {int(port) for port in re.findall(r"--port\s+(\d+)", " ".join(service["command"]))}
+        assert not published or in_command <= published, name
+
+
+def test_compose_knows_every_service_of_the_embedded_stack(compose: dict[str, Any], tmp_path: Path) -> None:
+    from forewarn.services.stack.plan import make_plan
+
+    plan = make_plan(Settings(home=tmp_path, kafka_log_topics="syslog", _env_file=None))  # type: ignore[call-arg]
+    elsewhere = {"broker": "redpanda", "postgres": "timescaledb", "mailbox": None}
+    expected = {elsewhere.get(s.name, s.name) for s in (*plan.services, *plan.skipped)} - {None}
+    assert expected == set(compose["services"]) - {"loki", "mlflow", "prometheus"}
+    for needed in (n for s in compose["services"].values() for n in s.get("depends_on", {})):
+        assert needed in compose["services"]
+
+
+def test_every_container_is_bounded_and_watched(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["mem_limit"] and service["cpus"], name
+        assert service["healthcheck"], name
+        assert service["restart"] == ("no" if name == "prepare" else "unless-stopped"), name
+        assert name not in ours(compose) or (service["read_only"] and service["cap_drop"] == ["ALL"]), name
+        image = service.get("image", "")
+        assert re.search(r":v?\d+\.\d+\.\d+", image), f"{name}: {image} is not pinned"
+
+
+def test_no_secret_stands_in_the_files() -> None:
+    files = [ROOT / "docker-compose.yml", ROOT / "docker-compose.secure.yml", *(ROOT / "deploy").rglob("*")]
+    for file in (f for f in files if f.is_file()):
+        assert not re.search(r"(?i)(password|token)\s*[:=]\s*[\"']?[a-z0-9]{6,}", file.read_text()), file
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "deploy/mlflow/Dockerfile"])
+def test_dockerfiles_are_without_findings(file: str) -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    told = subprocess.run([linter, str(ROOT / file)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout
+
+
+def test_the_image_holds_what_the_code_is_made_of() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    packages = yaml.safe_load(
+        re.search(r"include = (\[.*\])", (ROOT / "pyproject.toml").read_text())[1].replace("*", "")  # type: ignore[index]
+    )
+    for package in packages:
+        assert f"COPY {package} {package}" in dockerfile
+
+
+def resources() -> list[tuple[str, dict[str, Any]]]:
+    named = load("deploy/kubernetes/kustomization.yaml")["resources"]
+    return [(name, r) for name in named for r in yaml.safe_load_all((KUBERNETES / name).read_text())]
+
+
+def test_kubernetes_resources_follow_their_schema() -> None:
+    known = [(name, r) for name, r in resources() if r["kind"] != "ScaledObject"]  # KEDA's own kind
+    assert len(known) > 20
+    for name, resource in known:
+        try:
+            kubernetes_validate.validate(resource, "1.31", strict=True)
+        except kubernetes_validate.ValidationError as error:
+            raise AssertionError(
+                f"{name}: {resource['kind']} {resource['metadata']['name']}: {error.message}"
+            ) from None
+
+
+def test_kubernetes_runs_what_compose_runs(compose: dict[str, Any]) -> None:
+    pods = {
+        r["metadata"]["name"]: r["spec"]["template"]["spec"] for _, r in resources() if "template" in r.get("spec", {})
+    }
+    assert set(pods) == set(ours(compose)) - {"kafka-source", "collector"}
+    for name, pod in pods.items():
+        command = pod["containers"][0]["command"]
+        assert [word.replace("$$", "$") for word in compose["services"][name]["command"]] == command
+        assert pod["securityContext"]["runAsNonRoot"]
+    told = next(r["data"] for _, r in resources() if r["kind"] == "ConfigMap")
+    assert {key for key in told if key.startswith("FOREWARN_")} <= SETTINGS
+
+
+def test_jobs_of_dagster_get_its_instance_file() -> None:
+    merged = KUBERNETES / "dagster-instance.yaml"
+    assert load("deploy/kubernetes/dagster-home.yaml") == instance_of(Path("/var/lib/dagster"), merged)
+    from dagster import Shape
+    from dagster._config import validate_config
+    from dagster_k8s import K8sRunLauncher
+
+    config = yaml.safe_load(merged.read_text())["run_launcher"]["config"]
+    assert validate_config(Shape(K8sRunLauncher.config_type()), config).success
+    (image,) = load("deploy/kubernetes/kustomization.yaml")["images"]
+    assert config["job_image"] == f"{image['newName']}:{image['newTag']}"
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (apt-get install prometheus)")
+def test_prometheus_takes_its_configuration_and_its_rules_fire() -> None:
+    folder = ROOT / "deploy/prometheus"
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "forewarn-alerts.test.yml"]):
+        told = subprocess.run([str(PROMTOOL), *command], cwd=folder, capture_output=True, text=True)
+        assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_rules_ask_for_metrics_that_exist_and_name_a_section_of_the_runbook() -> None:
+    known = {f"forewarn_{service}_{name}" for service, names in MEANING.items() for name in names}
+    known |= {f"forewarn_{service}_lag_messages" for service in MEANING}
+    known |= {f"forewarn_gateway_{name}" for name in ("requests_total",)}
+    sections = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.M))
+    rules = load("deploy/prometheus/forewarn-alerts.yml")["groups"][0]["rules"]
+    assert {rule["alert"] for rule in rules} == sections
+    for rule in rules:
+        names = set(re.findall(r"\b(forewarn_[a-z_]+)\b(?!\|)", rule["expr"])) - {"forewarn_"}
+        assert {n for n in names if not n.endswith("_")} <= known, rule["alert"]
+        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
