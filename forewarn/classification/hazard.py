@@ -84,19 +84,21 @@ class HazardModel:
         feature_names: tuple[str, ...] = FEATURE_NAMES,
         horizons: tuple[int, ...] = HORIZON_STEPS,
         few_failures: bool = True,
+        inverse: Floats | None = None,
         threads: int = 1,  # two wait for each other where other processes are busy: measured 9 s against 97 s
     ) -> "HazardModel":
         """Learn from `X` [n, F] (NaN = missing), time to failure [n] (inf = none seen) and time watched [n], in steps.
 
         few_failures: some dozens at most: what could be learned by heart is left out, and what more of a feature may
-        mean is fixed beforehand. Raises ValueError where no row carries information.
+        mean is fixed beforehand. inverse: [n, H], weights of each bin from `ActionCurve.inverse`. Raises ValueError
+        where no row carries information.
         """
         import lightgbm
 
         periods = expand(steps_to_failure, observed_steps, horizons)
         if len(periods.row) == 0:
             raise ValueError("no row to learn from: every time is missing or zero; is the history too short?")
-        weights = periods.exposure * (1.0 if weight is None else np.asarray(weight)[periods.row])
+        weights = _weights(periods, weight, inverse)
         bins = len(horizons)
         data = lightgbm.Dataset(
             np.column_stack(
@@ -136,10 +138,11 @@ class HazardModel:
         steps_to_failure: NDArray[np.floating[Any]],
         observed_steps: NDArray[np.floating[Any]],
         weight: Floats | None = None,
+        inverse: Floats | None = None,
     ) -> "HazardModel":
         """`calibrate` on log-odds [n, H] that were said of rows, by models of this kind that had not seen them."""
         periods = expand(steps_to_failure, observed_steps, self.horizons)
-        weights = periods.exposure * (1.0 if weight is None else np.asarray(weight)[periods.row])
+        weights = _weights(periods, weight, inverse)
         fits = [self._platt(periods, log_odds, weights, b) for b in range(len(self.horizons))]
         slope, intercept = np.array(fits, dtype=np.float64).T
         return replace(self, slope=slope, intercept=intercept)
@@ -212,6 +215,12 @@ class HazardModel:
             return np.empty((0, len(self.horizons)))
         z = self.booster.predict(self._rows(X), raw_score=True, num_threads=threads_for(len(X)))
         return np.asarray(z, dtype=np.float64).reshape(len(self.horizons), len(X)).T
+
+
+def _weights(periods: PersonPeriods, weight: Floats | None, inverse: Floats | None) -> Floats:
+    """Of each person-period row: its watched share, its row's weight, and the weight against censoring."""
+    weights = periods.exposure * (1.0 if weight is None else np.asarray(weight)[periods.row])
+    return weights if inverse is None else weights * inverse[periods.row, periods.bin]
 
 
 def _direction(name: str) -> int:

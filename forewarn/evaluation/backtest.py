@@ -36,6 +36,7 @@ class Stretch:
     """A part of history: features [n, F] of `n` rows (row[i] of S series, scored at cell at[i]) and what came.
 
     steps, observed: float64 [n], see `forewarn.features.labels.time_to_limit`. failing: bool [S, C].
+    acted: for each series the cells at which someone acted on a warning; none without.
     """
 
     part: Part
@@ -45,6 +46,7 @@ class Stretch:
     steps: F64
     observed: F64
     failing: NDArray[np.bool_]
+    acted: tuple[I64, ...] | None = None
 
     @property
     def onsets(self) -> list[I64]:
@@ -61,14 +63,15 @@ class Stretch:
     def events(self, probability: F64, threshold: float) -> EventMetrics:
         """Warnings at a threshold held against what failed."""
         matrix, times = self.matrix(probability)
-        return event_metrics(warnings_of(matrix, times, threshold), self.onsets, self.part.stop, self.failing)
+        return event_metrics(
+            warnings_of(matrix, times, threshold), self.onsets, self.part.stop, self.failing, self.acted
+        )
 
     def within(self, part: Part) -> "Stretch":
         """The rows of a shorter part."""
         own = part.holds(self.at)
-        return Stretch(
-            part, self.features[own], self.row[own], self.at[own], self.steps[own], self.observed[own], self.failing
-        )
+        columns = (self.features[own], self.row[own], self.at[own], self.steps[own], self.observed[own])
+        return Stretch(part, *columns, self.failing, self.acted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,15 +134,23 @@ def onsets_of(failing: Bools, start: int = 0, stop: int | None = None) -> list[I
 
 
 def event_metrics(
-    warnings: Sequence[Told], onsets: Sequence[I64], last_cell: int, failing: Bools | None = None
+    warnings: Sequence[Told],
+    onsets: Sequence[I64],
+    last_cell: int,
+    failing: Bools | None = None,
+    acted: Sequence[I64] | None = None,
 ) -> EventMetrics:
     """Hold warnings against the failures of the same series; failing: bool [S, C], to know running incidents.
+
+    acted: for each series the cells at which someone acted on a warning. A warning that speaks of such a cell and did
+    not come true is neither true nor false: nobody knows what would have come.
 
     A warning is true where a failure begins within WARNING_STEPS of its start, or twice that while it is open. One
     whose horizon ends after `last_cell` and that nothing followed yet is neither true nor false and is not counted.
     """
     right = [_comes_true(w, onsets[w.row]) for w in warnings]
-    counted = [r or _reach(w) <= last_cell for w, r in zip(warnings, right, strict=True)]
+    helped = [acted is not None and _comes_true(w, acted[w.row]) for w in warnings]
+    counted = [r or (_reach(w) <= last_cell and not h) for w, r, h in zip(warnings, right, helped, strict=True)]
     pages = [_page(group, failing) for group in _pages(list(zip(warnings, right, counted, strict=True)))]
     failures = _failures(onsets)
     leads = {f: _lead(f, f.cell, warnings) for f in failures}

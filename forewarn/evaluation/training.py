@@ -1,6 +1,6 @@
 """Learns whether and when signals fail, and from which probability on to say so."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,33 +16,66 @@ from forewarn.risk.scorer import PAGING_HORIZON, TrainedScorer
 F64 = NDArray[np.float64]
 DEFAULT_THRESHOLD = 0.3  # where nothing failed that could tell a better one
 BLOCKS = 3
+_LABELS = ("steps", "observed", "weight", "inverse")
 TIME_STEPS = 720  # the time model speaks of failures within so many steps: with a whole day its intervals are useless
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Rows to learn from: features [n, F], the cell `at` which they were scored, labels and weights [n]."""
+    """Rows to learn from: features [n, F], the cell `at` which they were scored, labels and weights [n].
+
+    inverse: [n, H], weights of each bin against the censoring by those who acted (`ActionCurve.inverse`).
+    """
 
     features: F64
     at: NDArray[np.int64]
     steps: F64
     observed: F64
     weight: F64
+    inverse: F64
+
+    @classmethod
+    def of(
+        cls, features: F64, at: NDArray[np.int64], steps: F64, observed: F64, weight: F64, inverse: F64 | None = None
+    ) -> "Sample":
+        """Rows of which nobody's action ended anything, without `inverse`."""
+        ones = np.ones((len(at), len(HORIZON_STEPS)))
+        return cls(features, at, steps, observed, weight, ones if inverse is None else inverse)
 
     @property
     def leads_to_failure(self) -> NDArray[np.bool_]:
         """Rows that a failure follows within the longest horizon."""
         return np.asarray(self.steps <= HORIZON_STEPS[-1])
 
+    @property
+    def weight_of_failure(self) -> F64:
+        """[n] weight of each row's failure, for rows that lead to one."""
+        bins = np.searchsorted(HORIZON_STEPS, self.steps, side="left")
+        return self.weight * self.inverse[np.arange(len(self.at)), np.minimum(bins, len(HORIZON_STEPS) - 1)]
+
     def rows(self, mask: NDArray[np.bool_]) -> "Sample":
         """Some of the rows."""
-        return Sample(self.features[mask], self.at[mask], self.steps[mask], self.observed[mask], self.weight[mask])
+        return Sample(
+            self.features[mask],
+            self.at[mask],
+            self.steps[mask],
+            self.observed[mask],
+            self.weight[mask],
+            self.inverse[mask],
+        )
 
     def with_rows(self, more: "Sample | None") -> "Sample":
         """These rows and more."""
         if more is None:
             return self
-        return Sample(*(np.concatenate([getattr(s, f.name) for s in (self, more)]) for f in fields(Sample)))
+        return Sample(
+            np.concatenate([self.features, more.features]),
+            np.concatenate([self.at, more.at]),
+            np.concatenate([self.steps, more.steps]),
+            np.concatenate([self.observed, more.observed]),
+            np.concatenate([self.weight, more.weight]),
+            np.concatenate([self.inverse, more.inverse]),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +103,8 @@ def learn_failures(
     """
     everything = train.with_rows(simulated)
     ends, later_ends = everything.steps <= TIME_STEPS, later.steps <= TIME_STEPS
-    time = TimeToFailureModel.fit(everything.features[ends], everything.steps[ends], seed, everything.weight[ends])
+    weight = everything.weight_of_failure
+    time = TimeToFailureModel.fit(everything.features[ends], everything.steps[ends], seed, weight[ends])
     time = time.calibrate(later.features[later_ends], later.steps[later_ends])
     hazard = _hazard(everything, seed)
     unseen = [_Unseen(hazard, later, calibration)]
@@ -80,7 +114,10 @@ def learn_failures(
             unseen.append(_Unseen(_hazard(others.with_rows(simulated), seed), own, history.within(block)))
     hazard = hazard.calibrate_on(
         np.concatenate([u.model.log_odds(u.rows.features) for u in unseen]),
-        *(np.concatenate([getattr(u.rows, name) for u in unseen]) for name in ("steps", "observed", "weight")),
+        *(
+            np.concatenate([getattr(u.rows, name) for u in unseen])
+            for name in ("steps", "observed", "weight", "inverse")
+        ),
     )
     probability = [_probability(hazard, u) for u in unseen]
 
@@ -100,7 +137,7 @@ class _Unseen:
 
 
 def _hazard(rows: Sample, seed: int) -> HazardModel:
-    return HazardModel.fit(rows.features, rows.steps, rows.observed, rows.weight, seed=seed)
+    return HazardModel.fit(rows.features, rows.steps, rows.observed, rows.weight, seed=seed, inverse=rows.inverse)
 
 
 def _probability(calibrated: HazardModel, unseen: _Unseen) -> F64:

@@ -18,7 +18,7 @@ from monitor_assets.scope import TrainingScope
 from monitor_assets.training.parts import matrix, stretch_of
 from monitor_assets.training.simulated_incidents import NAME as SIMULATED
 from monitor_assets.training.simulated_incidents import simulated_incidents
-from monitor_assets.training.training_set import training_set
+from monitor_assets.training.training_set import INVERSE, training_set
 
 NAME = "failure_model"
 
@@ -84,4 +84,6 @@ def _sample(rows: pa.Table, part: str) -> Sample:
 
 def _sample_of(own: pa.Table) -> Sample:
     at, steps, observed, weight = (own.column(name).to_numpy() for name in ("cell", "steps", "observed", "weight"))
-    return Sample(matrix(own), at, steps, observed, weight)
+    there = set(INVERSE) <= set(own.column_names)
+    inverse = np.column_stack([own.column(name).to_numpy() for name in INVERSE]) if there else None
+    return Sample.of(matrix(own), at, steps, observed, weight, inverse)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from forewarn.evaluation.backtest import Stretch
 from forewarn.evaluation.split import Part, censored
 from forewarn.features.definitions import FEATURE_NAMES
-from forewarn.features.labels import failing_cells
+from monitor_assets.features.incident_labels import failing_of
+from monitor_assets.features.told_episodes import acted_cells, kept
 from monitor_assets.history import History, SignalWindows
 
 
@@ -32,7 +33,8 @@ def stretch_of(history: History, windows: SignalWindows, part: Part) -> Stretch:
     keys = ["series_id", "event_timestamp"]
     position = features.select(keys).append_column("position", pa.array(np.arange(features.num_rows)))
     joined = labels.join(position, keys, join_type="inner").sort_by([("row", "ascending"), ("cell", "ascending")])
-    limited = windows.limited
+    episodes = kept(history)
+    failing = failing_of(windows, episodes)
     return Stretch(
         part=part,
         features=matrix(features)[joined.column("position").to_numpy()],
@@ -40,7 +42,8 @@ def stretch_of(history: History, windows: SignalWindows, part: Part) -> Stretch:
         at=joined.column("cell").to_numpy(),
         steps=joined.column("steps").to_numpy(),
         observed=joined.column("observed").to_numpy(),
-        failing=failing_cells(windows.cells[limited], windows.limits[limited]),
+        failing=failing,
+        acted=acted_cells(episodes, len(failing)),
     )
 
 

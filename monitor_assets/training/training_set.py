@@ -6,16 +6,19 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_repo import store as feature_store
+from forewarn.classification.censoring import ActionCurve
 from forewarn.evaluation.split import balanced_sample, split_time
 from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 from monitor_assets.features.incident_labels import incident_labels
 from monitor_assets.features.signal_features import limited_features, signal_features
+from monitor_assets.features.told_episodes import action_curve, kept
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training.parts import labels_of_part, matrix
 
 MOST_ROWS = {"train": 14_000, "calibration": 6_000}
 SEED = 1
+INVERSE = tuple(f"inverse_{steps}" for steps in HORIZON_STEPS)  # columns: weights against the censoring by actions
 
 
 @dg.asset(deps=[signal_features, incident_labels], group_name="training", kinds={"feast"}, owners=["team:forewarn"])
@@ -23,14 +26,16 @@ def training_set(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     """A balanced sample of the training and calibration intervals, joined point in time through the feature store.
 
     History is cut by time: the first 70 % to train on, the next 15 % to calibrate on, the last 15 % to test on, with
-    gaps between. Labels are those known at the end of each part. Weights undo the sampling.
+    gaps between. Labels are those known at the end of each part. Weights undo the sampling, and let signals that
+    were left alone after a warning stand for those that someone acted upon.
     """
     history = scope.history()
     windows = history.read_windows()
     split = split_time(windows.cells.shape[1])
     labels = history.read_table("incident_labels")
     parts = {"train": split.train, "calibration": split.calibration}
-    entity_rows = pd.concat([_sampled(labels_of_part(labels, part), name) for name, part in parts.items()])
+    curve = action_curve(kept(history), split.calibration.stop)
+    entity_rows = pd.concat([_sampled(labels_of_part(labels, part), name, curve) for name, part in parts.items()])
     rows = feature_store.historical_features(feature_store.open_store(scope.home), entity_rows)
     result = pa.Table.from_pandas(rows, preserve_index=False)
     history.write_table("training_set", result)
@@ -40,6 +45,8 @@ def training_set(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     return dg.MaterializeResult(
         metadata={
             "rows": result.num_rows,
+            "acted on within six hours": float(1.0 - curve.at(np.array([360.0]))[0]),
+            "largest weight against censoring": float(rows[list(INVERSE)].to_numpy().max()),
             "parts": table(
                 ["part", "from", "to", "rows", "lead to a failure in a day"],
                 [
@@ -51,14 +58,16 @@ def training_set(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     )
 
 
-def _sampled(labels: pa.Table, part: str) -> pd.DataFrame:
+def _sampled(labels: pa.Table, part: str, curve: ActionCurve) -> pd.DataFrame:
     """Entity rows of a part with labels and weights."""
     if labels.num_rows == 0:
         raise dg.Failure(f"the {part} interval holds no row with a known outcome: is the history long enough?")
     near = labels.column("steps").to_numpy() <= HORIZON_STEPS[-1]
     rows, weight = balanced_sample(near, MOST_ROWS[part], SEED)
     frame = labels.take(pa.array(rows)).to_pandas()
-    return frame.assign(weight=weight, part=part)
+    known = (frame[name].to_numpy() for name in ("steps", "observed", "warned", "closed"))
+    inverse = curve.inverse(*known, HORIZON_STEPS)
+    return frame.assign(weight=weight, part=part, **dict(zip(INVERSE, inverse.T, strict=True)))
 
 
 def _counts(rows: pd.DataFrame, part: str) -> tuple[int, int]:
@@ -104,3 +113,16 @@ def labels_end_with_their_part(scope: TrainingScope) -> dg.AssetCheckResult:
         end = own.column("cell").to_numpy() + np.nan_to_num(own.column("steps").to_numpy(), posinf=0.0)
         beyond[part] = int((end > split[part][1]).sum())
     return dg.AssetCheckResult(passed=not any(beyond.values()), metadata={"labels beyond": beyond})
+
+
+@dg.asset_check(asset=training_set, description="Both parts hold rows that lead to a failure, and rows that do not.")
+def training_set_has_both_classes(scope: TrainingScope) -> dg.AssetCheckResult:
+    """A warning: a young history without failures learns from simulated ones alone."""
+    rows = scope.history().read_table("training_set")
+    part, near = np.array(rows.column("part").to_pylist()), rows.column("steps").to_numpy() <= HORIZON_STEPS[-1]
+    share = {name: float(near[part == name].mean()) for name in MOST_ROWS}
+    return dg.AssetCheckResult(
+        passed=all(0 < value < 1 for value in share.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={f"share that leads to a failure, {name}": value for name, value in share.items()},
+    )

@@ -63,6 +63,14 @@ def test_event_metrics_by_hand() -> None:
     assert m.recall == 0.5 and m.precision == 0.75 and m.median_lead == pytest.approx((101 + 700) / 2)
 
 
+def test_a_warning_that_was_acted_upon_is_neither_true_nor_false() -> None:
+    warnings, onsets = [Told(0, 100, 200), Told(1, 1500, 1600)], [np.array([], int), np.array([1700])]
+    alone = event_metrics(warnings, onsets, 5000)
+    helped = event_metrics(warnings, onsets, 5000, acted=[np.array([150]), np.array([], int)])
+    assert (alone.pages, alone.true_pages, alone.precision) == (2, 1, 0.5)
+    assert (helped.pages, helped.true_pages, helped.warnings) == (1, 1, 1)
+
+
 def test_an_incident_is_predicted_by_its_first_failure() -> None:
     """Signal 1 fails two steps after signal 0 and drags 2 along much later; only signal 1 was warned of, in time."""
     onsets = [np.array([500]), np.array([502]), np.array([650])]
