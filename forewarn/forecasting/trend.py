@@ -97,9 +97,19 @@ def _candidates(features: F64) -> tuple[F64, F64]:
 
 
 def _doubt(features: F64) -> F64:
-    """1 where nothing speaks against the trend, towards 0 where the signal often falls back or was this high before."""
-    column = {n: np.nan_to_num(features[:, INDEX[n]]) for n in ("drop_24h", "max_24h", "min_24h", "new_high")}
-    span = np.maximum(column["max_24h"] - column["min_24h"], 1e-9)
-    falls_back = np.clip(1.5 - 2 * column["drop_24h"] / span, 0.1, 1.0)
-    seen_before = np.where(column["new_high"] < 0, 0.5, 1.0)
+    """1 where nothing speaks against the trend, towards 0 where the signal often falls back or was this high before.
+
+    The fall that ends a failure is a repair, no habit of the signal: for a day after one, the last six hours alone
+    tell whether it falls back by itself, and nothing does while the failure lies in them.
+    """
+    failed = {w: np.nan_to_num(features[:, INDEX[f"max_{w}"]]) >= 1.0 for w in ("6h", "24h")}
+    after_failure = np.where(failed["6h"], 1.0, _kept_after_falls(features, "6h"))
+    falls_back = np.where(failed["24h"], after_failure, _kept_after_falls(features, "24h"))
+    seen_before = np.where(np.nan_to_num(features[:, INDEX["new_high"]]) < 0, 0.5, 1.0)
     return falls_back * seen_before
+
+
+def _kept_after_falls(features: F64, window: str) -> F64:
+    """From 1 (no fall beyond a quarter of its span) down to 0.1 (one fall of most of it)."""
+    column = {n: np.nan_to_num(features[:, INDEX[f"{n}_{window}"]]) for n in ("drop", "max", "min")}
+    return np.clip(1.5 - 2 * column["drop"] / np.maximum(column["max"] - column["min"], 1e-9), 0.1, 1.0)
