@@ -27,7 +27,10 @@ class Outside:
 
 
 def usual_requests(epoch_seconds: Floats) -> Floats:
-    """Requests per second by the calendar [T]: two humps a day, the evening's higher; later and fewer at weekends."""
+    """Requests per second by the calendar [T]: two humps a day, the evening's higher; later and fewer at weekends.
+
+    epoch_seconds: local time, as if it were UTC.
+    """
     day = np.floor(epoch_seconds / _DAY)
     weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
     weekend = np.interp(epoch_seconds / _DAY % 7, [0, 1.7, 2.1, 3.9, 4.2, 7], [0, 0, 1, 1, 0, 0])
@@ -39,7 +42,7 @@ def usual_requests(epoch_seconds: Floats) -> Floats:
 
 
 def outside(epoch_seconds: Floats, noise: Noise) -> Outside:
-    """What happens outside at these times [T]."""
+    """What happens outside at these local times [T]."""
     usual = usual_requests(epoch_seconds)
     batches = _nightly(epoch_seconds, noise)
     return Outside(
@@ -113,15 +116,15 @@ def _filling(times: Floats, begin: float, lasts: float) -> Floats:
 
 
 def _days(times: Floats, noise: Noise, name: str) -> list[tuple[float, np.random.Generator]]:
-    """Each day that the times touch, with a random stream of its own."""
+    """Each day that the times touch, with a random stream by its number: the same run on another date is the same."""
     days = np.unique(np.floor(times / _DAY))
-    return [(float(d) * _DAY, noise.generator(f"{name}-{int(d)}")) for d in days]
+    return [(float(d) * _DAY, noise.generator(f"{name}-{number}")) for number, d in enumerate(days)]
 
 
 def _day_factors(times: Floats, noise: Noise) -> Floats:
     """No day is like another: a factor each, joined smoothly at midnight."""
     days = np.arange(np.floor(times[0] / _DAY), np.floor(times[-1] / _DAY) + 2)
-    factors = [noise.generator(f"days-{int(day)}").uniform(0.94, 1.06) for day in days]
+    factors = [noise.generator(f"days-{number}").uniform(0.94, 1.06) for number in range(len(days))]
     return np.interp(times / _DAY, days, factors)
 
 

@@ -13,7 +13,7 @@ _QUIET_BEFORE = 0.5 * _DAY  # a history begins with normal life
 
 
 def deploys(epoch: Floats, noise: Noise) -> dict[int, list[tuple[str, str]]]:
-    """(service, version) of each step with a deploy: on working days between 8 and 17 o'clock UTC."""
+    """(service, version) of each step with a deploy: on working days between 8 and 17 o'clock, local time."""
     out: dict[int, list[tuple[str, str]]] = {}
     for service, days_between in _DAYS_BETWEEN_DEPLOYS.items():
         rng = noise.generator(f"deploys-{service}")

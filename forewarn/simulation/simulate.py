@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Plan:
     seed: int = 7
     step_seconds: float = 60.0
     namespace: str = "shop"
+    utc_offset_hours: float = 0.0  # of the shop's local time, by which people shop, jobs run and versions are deployed
 
     @property
     def live_from(self) -> datetime:
@@ -51,7 +52,24 @@ class Plan:
     def record(self) -> Recording:
         """Simulate it all."""
         hours = self.history_days * 24 + self.live_hours
-        return simulate(self.start, hours, self.step_seconds, self.seed, self.injections(), self.namespace)
+        return simulate(
+            self.start, hours, self.step_seconds, self.seed, self.injections(), self.namespace, self.utc_offset_hours
+        )
+
+    def placed(self, local_hour: float) -> "Plan":
+        """The same run of a shop that stands where it is `local_hour` o'clock when the live day begins.
+
+        Whenever it is run, its live day is then the same part of a day; days of the week stay those of the calendar.
+        """
+        return replace(self, utc_offset_hours=utc_offset_hours(self.live_from, local_hour))
+
+
+def utc_offset_hours(at: datetime, local_hour: float) -> float:
+    """Offset of a place where it is `local_hour` o'clock at `at`, as there are on earth: by quarters of an hour, from
+    -12 to below 12."""
+    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    hours = local_hour - (at - midnight).total_seconds() / 3600
+    return (round(4 * hours) / 4 + 12) % 24 - 12
 
 
 def simulate(
@@ -61,17 +79,22 @@ def simulate(
     seed: int = 7,
     injections: Sequence[Injection] = (),
     namespace: str = "shop",
+    utc_offset_hours: float = 0.0,
 ) -> Recording:
-    """Run the shop for `hours` from `start` (with a time zone). Raises ValueError for nothing to simulate."""
+    """Run the shop for `hours` from `start` (with a time zone). Raises ValueError for nothing to simulate.
+
+    utc_offset_hours: of the shop's local time; its days and weeks follow that, its samples carry UTC.
+    """
     steps = int(hours * 3600 / step_seconds)
     if steps < 1:
         raise ValueError(f"{hours:g} h in steps of {step_seconds:g} s: there is nothing to simulate")
     epoch = epoch_seconds(start, steps, step_seconds)
+    local = epoch + utc_offset_hours * 3600
     noise = Noise(seed, steps, step_seconds)
-    world = outside(epoch, noise)
+    world = outside(local, noise)
     length = steps * step_seconds
-    failures = [Failure(one, epoch, world, step_seconds) for one in injections if one.onset_seconds < length]
-    shop = Shop(noise, world, failures, schedule.deploys(epoch, noise))
+    failures = [Failure(one, local, world, step_seconds) for one in injections if one.onset_seconds < length]
+    shop = Shop(noise, world, failures, schedule.deploys(local, noise))
     shop.run()
     times_ns = np.round(epoch * 1000).astype(np.int64) * (NANOSECONDS // 1000)
     entities = tuple(_entity(namespace, service, shop, noise, int(times_ns[0])) for service in SERVICES)

@@ -48,7 +48,8 @@ class WebService:
     def measured(self, k: int, dt: float, rate: float) -> Row:
         """Counters, percentiles, error ratio and active requests as they are measured, with their limits."""
         count = max(rate * dt, 1e-9)
-        spread = sqrt(max(self.error_ratio * (1 - self.error_ratio), 0.0) / count)
+        a_minute = max(rate * 60, 1e-9)  # the noise is that of a minute's average, scaled to the step
+        spread = sqrt(max(self.error_ratio * (1 - self.error_ratio), 0.0) / a_minute)
         ratio = min(1.0, max(0.0, self.error_ratio + 0.8 * spread * self._error_noise[k]))
         self._requests += count
         self._errors += ratio * count

@@ -32,6 +32,7 @@ NAMESPACE = "shop"
 _STEP_SECONDS = 60.0
 _QUIET_SECONDS = 60.0  # patience for the last messages to pass through
 _REPLAY_SPEED = "8"
+_MORNING = 6.0  # o'clock in the shop when the live day begins, at whatever time of day somebody runs this
 
 
 class Demo:
@@ -90,6 +91,11 @@ class Demo:
     def _feed_history(self, settings: Settings) -> None:
         with self.stage(f"Send {self.plan.history_days:.0f} days of the shop's history through the gateway"):
             self.recording = self.plan.record()
+            offset = self.plan.utc_offset_hours
+            zone = f"UTC{'-' if offset < 0 else '+'}{int(abs(offset))}:{int(abs(offset) % 1 * 60):02d}"
+            self.console.print(
+                f"The shop stands where the live day begins in the morning ({zone}); times below are UTC."
+            )
             live_ns = int(self.plan.live_from.timestamp() * 1e9)
             self._send(settings, speed=None, begin_ns=None, end_ns=live_ns, text="history")
             self._start_replay()
@@ -255,7 +261,8 @@ def demo(
     os.environ["FOREWARN_HOME"] = str(folder)
     until = end.replace(tzinfo=UTC) if end else datetime.fromtimestamp(time.time() // 60 * 60, UTC)
     console = Console(highlight=False)
-    show = Demo(console, folder, Plan(until, history_days, hours, scenario, seed, _STEP_SECONDS, NAMESPACE), speed)
+    plan = Plan(until, history_days, hours, scenario, seed, _STEP_SECONDS, NAMESPACE).placed(_MORNING)
+    show = Demo(console, folder, plan, speed)
     try:
         status = show.run()
         if not once:

@@ -1,14 +1,14 @@
 """The shop behaves like a system of queues, and nothing fails in it unless it is told to."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from forewarn.simulation.recording import Recording
 from forewarn.simulation.scenarios import VARIANTS, Injection
-from forewarn.simulation.simulate import simulate
+from forewarn.simulation.simulate import Plan, simulate, utc_offset_hours
 from forewarn.simulation.topology import SERVICES, SIGNALS
 from forewarn.telemetry.samples import Kind
 
@@ -179,3 +179,23 @@ def test_two_weeks_take_seconds() -> None:
     begin = time.process_time()
     simulate(START, 3 * 24, 60, seed=1)
     assert (time.process_time() - begin) / 3 * 14 < 5
+
+
+def test_a_shop_elsewhere_lives_the_same_day_at_another_time() -> None:
+    here = Plan(datetime(2026, 11, 20, 20, tzinfo=UTC), 1, 14, "pool-exhaustion", seed=3).placed(6.0)
+    there = Plan(datetime(2026, 11, 20, 9, 30, tzinfo=UTC), 1, 14, "pool-exhaustion", seed=3).placed(6.0)
+    assert (here.utc_offset_hours, there.utc_offset_hours) == (0.0, 10.5)
+    one, other = here.record(), there.record()
+    assert one.times_ns[0] - other.times_ns[0] == 10.5 * 3600 * 1e9
+    for a, b in zip(one.entities, other.entities, strict=True):
+        np.testing.assert_array_equal(a.complete, b.complete)
+    assert (one.failures()[0].begin - other.failures()[0].begin).total_seconds() == 10.5 * 3600
+
+
+@pytest.mark.parametrize("minutes", [0, 7, 8, 359, 361, 720, 1439])
+def test_local_time_differs_by_quarters_of_an_hour_as_on_earth(minutes: int) -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(minutes=minutes)
+    offset = utc_offset_hours(at, 6.0)
+    assert offset * 4 == round(offset * 4) and -12 <= offset < 12
+    away = (minutes / 60 + offset - 6.0 + 12) % 24 - 12
+    assert abs(away) <= 0.125
