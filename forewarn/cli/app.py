@@ -18,6 +18,7 @@ class _Commands(LazyGroup):
         LazyCommand("replay", "forewarn.cli.replay", "replay", _DATA, "Send a recording through the gateway."),
         LazyCommand("convert", "forewarn.cli.convert", "convert", _DATA, "Turn a data set into a recording."),
         LazyCommand("import", "forewarn.cli.imports", "app", _DATA, "Put history into the archive."),
+        LazyCommand("capacity", "forewarn.cli.capacity", "capacity", _INSPECT, "Show what fills up within a week."),
         LazyCommand("backtest", "forewarn.cli.backtest", "backtest", _INSPECT, "Score predictions on recordings."),
         LazyCommand("evaluate", "forewarn.cli.evaluate", "evaluate", _INSPECT, "Score the models on public data sets."),
     )

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
+from forewarn.risk.capacity_telling import is_capacity
 from forewarn.risk.past import Key, Past
 from forewarn.risk.records import (
     AnomalyObserved,
@@ -41,6 +42,8 @@ class Told:
         """Take one record of `risks` or `observations`, in the order of the log."""
         if topic == topics.RISKS:
             risk = decode_risk(payload)
+            if is_capacity(risk.model_version):
+                return  # an episode of its own, which the predictor does not go on with
             self.predicted[(risk.entity, risk.signal)] = risk.predicted_at
             if risk.state == "withdrawn":
                 self.risks.pop((risk.entity, risk.signal), None)

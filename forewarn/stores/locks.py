@@ -11,3 +11,5 @@ class Lock(IntEnum):
     LEAD_ALERTING = 7_305_513  # held by the active alerter as long as it lives
     TEND_ARCHIVE = 7_305_521  # held by the archiver that rolls up and drops
     IMPORT_SAMPLES = 7_305_522
+    FORECAST_CAPACITY = 7_305_531
+    TRACK_MODELS = 7_305_523

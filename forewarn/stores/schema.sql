@@ -219,14 +219,33 @@ create table if not exists outbox (          -- a message to a channel, sent onc
     version      integer not null,
     channel      text not null,
     reason       text not null,              -- 'opened', 'failed', 'resolved' …
-    status       text not null default 'pending',  -- pending, silenced, sent, failed, dropped
+    status       text not null default 'pending',  -- held, pending, sent, failed, dropped
     attempts     integer not null default 0,
     next_attempt timestamptz not null default now(),
     last_error   text,
     created_at   timestamptz not null default now(),
-    sent_at      timestamptz,
-    unique (incident_id, channel, reason)
+    sent_at      timestamptz
 );
+do $$ begin
+    if not exists (select from information_schema.columns
+                   where table_schema = current_schema() and table_name = 'outbox' and column_name = 'held_for') then
+        alter table outbox drop constraint if exists outbox_incident_id_channel_reason_key;
+        alter table outbox add column sequence integer not null default 0;  -- of what may be told again: 'repeated', 'updated'
+        alter table outbox add column route text not null default '';       -- of the alerting file
+        alter table outbox add column group_key text not null default '';   -- what is told together
+        alter table outbox add column held_for text;                        -- silence, inhibited, rate_limit …
+        alter table outbox add column why text not null default '';         -- the last decision, in words
+        alter table outbox add column released_at timestamptz;              -- decided: to be sent
+        alter table outbox add column batch_id uuid;                        -- sent as one message with others
+        alter table outbox add column told jsonb not null default '{}';     -- what it says, to compare with later
+        alter table outbox add column receipt jsonb not null default '{}';  -- by which the channel finds its thread
+        alter table outbox add column attempt_started_at timestamptz;       -- set while it is being sent
+        update outbox set status = 'held', held_for = 'silence' where status = 'silenced';
+    end if;
+end $$;
+create index if not exists outbox_incident on outbox (incident_id);
+create index if not exists outbox_waiting on outbox (channel, created_at) where status in ('pending', 'held');
+create index if not exists outbox_released on outbox (channel, released_at);
 
 create table if not exists feedback (        -- what engineers said
     feedback_id uuid primary key,
@@ -247,6 +266,21 @@ create table if not exists silences (
     ends_at    timestamptz not null,
     reason     text not null,
     author     text not null
+);
+
+create table if not exists maintenance_windows ( -- beside those of the alerting file; see forewarn.alerting.calendars
+    window_id  uuid primary key,
+    name       text not null,
+    matcher    jsonb not null,
+    timezone   text not null,
+    starts     text not null,                -- local wall time of the first, without offset
+    until      text,                         -- local time of day, or
+    duration_seconds double precision,
+    rrule      text not null default '',
+    comment    text not null default '',
+    author     text not null,
+    created_at timestamptz not null default now(),
+    ended_at   timestamptz                   -- called off
 );
 
 create table if not exists abstentions ( -- the latest of each signal: why nothing is said; '' = it knows again
@@ -290,6 +324,7 @@ create unique index if not exists model_versions_shadow on model_versions (stage
 create sequence if not exists model_revisions;
 alter table model_versions add column if not exists revision bigint not null default 0; -- of its last change of stage
 alter table model_versions add column if not exists promoted_at timestamptz; -- when it last became champion
+alter table model_versions add column if not exists trained_on jsonb not null default '{}'; -- namespace, signals, code
 
 create table if not exists shadow_predictions ( -- what champion and shadow said of the same rows, while there is a shadow
     model_version   text not null,
@@ -357,3 +392,28 @@ create table if not exists service_status (  -- one row a running process, refre
     counters   jsonb not null,               -- {"samples_total": …, "lag_messages": …}
     primary key (service, instance)
 );
+
+create table if not exists capacity_forecasts ( -- the newest of each limited signal: when it fills up within a week
+    entity         text not null,
+    signal         text not null,
+    mode           text not null,
+    made_at        timestamptz not null,     -- end of the last whole hour of the event clock
+    value          double precision not null,
+    limit_value    double precision not null,
+    unit           text not null default '',
+    history_hours  integer not null,
+    within         jsonb not null,           -- {"1h": …, "3h", "6h", "24h", "3d", "7d"}: probabilities
+    never          double precision not null, -- not within 7 d
+    p10_seconds    double precision,         -- from made_at; null: beyond 7 d
+    p50_seconds    double precision,
+    p90_seconds    double precision,
+    probability_7d double precision not null,
+    method         text not null,            -- who serves its class at the farthest horizons
+    class          text not null,
+    coverage_80    double precision,         -- measured share within 80 % intervals; null: not yet
+    payload        jsonb not null,           -- the whole CapacityForecast, with the fan for pictures
+    telling        jsonb not null,           -- what was told of it so far
+    recorded_at    timestamptz not null default now(),
+    primary key (entity, signal)
+);
+create index if not exists capacity_forecasts_soonest on capacity_forecasts (probability_7d desc);

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forewarn.forecasting.capacity.direct import DirectQuantiles, unit_of
 from forewarn.forecasting.capacity.horizons import HIGH, HOURS, LEVELS, LOW, TINY, Floats, came, crps, increasing
@@ -173,7 +172,9 @@ class CapacityContest:
         inside = (mean[..., LOW] <= truth) & (truth <= mean[..., HIGH])
         known = np.isfinite(truth)
         ahead = BANDS[band]
-        relative = {name: float(np.exp(np.nanmean(np.log((e + TINY) / (error[DIRECT] + TINY))))) for name, e in error.items()}
+        relative = {
+            name: float(np.exp(np.nanmean(np.log((e + TINY) / (error[DIRECT] + TINY))))) for name, e in error.items()
+        }
         self.standings.append(
             Standing(
                 CLASSES[index], HOURS[ahead.start], HOURS[ahead.stop - 1], truth.shape[1], chosen, relative,

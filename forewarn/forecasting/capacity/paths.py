@@ -67,6 +67,20 @@ def seasonal_trend(past: Floats, days: int) -> Floats:
     return running_maxima(path)
 
 
+def daily_growth(past: Floats) -> Floats:
+    """[S] median change from day to day in the last week; from half to half where the past is shorter than two days."""
+    x = past[:, -WEEK - DAY :]
+    if x.shape[1] < 2 * DAY:
+        return robust_slope(past, past.shape[1]) * DAY
+    return np.asarray(np.median(x[:, DAY:] - x[:, :-DAY], axis=1))
+
+
+def without_growth(past: Floats) -> Floats:
+    """past [S, T] as it would have been without its daily growth, ending at the same value."""
+    back = np.arange(past.shape[1] - 1, -1, -1) / DAY
+    return past + daily_growth(past)[:, None] * np.minimum(back, WEEK / DAY + 1)
+
+
 def teeth(past: Floats) -> Floats:
     """Up with the usual rise, not above the highest of two weeks but for what that grew by."""
     x = past[:, -2 * WEEK :]

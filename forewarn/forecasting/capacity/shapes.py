@@ -71,7 +71,9 @@ def _growth(rng: Rng, hours: int) -> F64:
 
 def _teeth(rng: Rng, hours: int) -> F64:
     """Teeth up to about 1 of 6 h to 10 days, even (rotation) or uneven (collection), emptied all or in part."""
-    period = float(rng.choice([DAY, WEEK])) if rng.random() < 0.4 else float(np.exp(rng.uniform(np.log(6), np.log(240))))
+    period = (
+        float(rng.choice([DAY, WEEK])) if rng.random() < 0.4 else float(np.exp(rng.uniform(np.log(6), np.log(240))))
+    )
     uneven, left = (0.0 if rng.random() < 0.4 else rng.uniform(0.05, 0.4)), rng.uniform(0, 0.5)
     edges = np.cumsum(np.exp(rng.normal(0, uneven, int(2 * hours / period) + 6)) * period) - rng.uniform(0, period)
     t = np.arange(hours)

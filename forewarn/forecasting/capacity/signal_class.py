@@ -5,7 +5,16 @@ from numpy.typing import NDArray
 
 from forewarn.forecasting.capacity.horizons import TINY, Floats
 
-CLASSES = ("flat", "monotone", "growing_sawtooth", "sawtooth", "seasonal", "seasonal_growth", "level_shift", "irregular")
+CLASSES = (
+    "flat",
+    "monotone",
+    "growing_sawtooth",
+    "sawtooth",
+    "seasonal",
+    "seasonal_growth",
+    "level_shift",
+    "irregular",
+)
 DAY = 24
 _TREND = 0.6  # share of the variance that a line explains, from which on a signal grows
 _SEASON = 0.5  # share of the variance left that the time of day explains

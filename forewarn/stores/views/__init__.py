@@ -1,5 +1,6 @@
 """What the dashboard asks of PostgreSQL: read-only questions with typed answers, one module a page."""
 
+from forewarn.stores.views.capacity import Capacity, capacity_view
 from forewarn.stores.views.data import DataView, data_view
 from forewarn.stores.views.ledger import LedgerView, ledger_view
 from forewarn.stores.views.models import ModelsView, models_view, report_path
@@ -7,11 +8,13 @@ from forewarn.stores.views.now import NowView, now_view
 from forewarn.stores.views.risk import RiskView, incident_about, risk_view
 
 __all__ = [
+    "Capacity",
     "DataView",
     "LedgerView",
     "ModelsView",
     "NowView",
     "RiskView",
+    "capacity_view",
     "data_view",
     "incident_about",
     "ledger_view",
