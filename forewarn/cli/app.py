@@ -19,6 +19,7 @@ class _Commands(LazyGroup):
         LazyCommand("convert", "forewarn.cli.convert", "convert", _DATA, "Turn a data set into a recording."),
         LazyCommand("import", "forewarn.cli.imports", "app", _DATA, "Put history into the archive."),
         LazyCommand("capacity", "forewarn.cli.capacity", "capacity", _INSPECT, "Show what fills up within a week."),
+        LazyCommand("doctor", "forewarn.cli.doctor", "doctor", _INSPECT, "Find the usual mistakes and their mending."),
         LazyCommand("backtest", "forewarn.cli.backtest", "backtest", _INSPECT, "Score predictions on recordings."),
         LazyCommand("evaluate", "forewarn.cli.evaluate", "evaluate", _INSPECT, "Score the models on public data sets."),
     )

@@ -1,0 +1,60 @@
+"""`forewarn doctor`: finds the usual mistakes and says how each is mended."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from forewarn.config.running import client_settings
+from forewarn.services.doctor.examine import examine
+from forewarn.services.doctor.finding import Finding
+
+_SIGNS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]", "unknown": "[dim]?[/]"}
+
+
+def doctor(
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look for wrong settings, ports, tokens, clocks, permissions and versions, and say how each is mended.
+
+    Asks broker, database and servers; changes nothing. Exits with 1 where something is wrong.
+    """
+    settings = client_settings(home)
+    findings = []
+    console = Console(highlight=False)
+    with Console(stderr=True).status("Looking …"):
+        for finding in examine(settings):
+            findings.append(finding)
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(f) for f in findings], indent=2) + "\n")
+    else:
+        _show(console, findings)
+    raise typer.Exit(1 if any(f.verdict == "wrong" for f in findings) else 0)
+
+
+def _show(console: Console, findings: list[Finding]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mend = f"\n[bold]→ {escape(finding.mend)}[/]" if finding.mend else ""
+        table.add_row(_SIGNS[finding.verdict], finding.check, f"{escape(finding.told)}{mend}")
+    console.print(table)
+    counts = {v: sum(f.verdict == v for f in findings) for v in ("wrong", "warning")}
+    if not any(counts.values()):
+        console.print("[green]Nothing found.[/]")
+    else:
+        console.print(f"{counts['wrong']} wrong, {counts['warning']} to look at.")
