@@ -1,20 +1,32 @@
-"""BentoML service of the predictor: the stream, and the same scoring path over HTTP."""
+"""BentoML service of the predictor: the stream, and the same scoring path over HTTP and gRPC."""
 
+import asyncio
 import os
 import threading
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import bentoml
-import numpy as np
+import msgspec
 import structlog
+from pydantic import Field
+from starlette.responses import JSONResponse, Response
 
-from bentos.predictor.champion import Champion
+from bentos.predictor import request_log, schema
+from bentos.predictor.answers import Answers, QuestionError, UnknownSignalError, now, rows_of
+from bentos.predictor.body_limit import BodyLimit
+from bentos.predictor.comparison import Comparison
+from bentos.predictor.grpc_server import GrpcServer
+from bentos.predictor.index_page import IndexPage
+from bentos.predictor.model_health import ModelHealth
 from bentos.predictor.online_features import OnlineFeatures
+from bentos.predictor.schema import ExplainResponse, ForecastResponse, PredictResponse
+from bentos.predictor.served_models import ServedModels
 from bentos.predictor.service_graph import ServiceGraphWatch
+from bentos.predictor.shadow import ShadowScoring
 from forewarn.config.settings import Settings
-from forewarn.features.definitions import FEATURE_COUNT, FEATURE_VERSION, HORIZON_STEPS
-from forewarn.risk.scorer import score
+from forewarn.features.definitions import FEATURE_COUNT, FEATURE_NAMES, FEATURE_VERSION
+from forewarn.risk.records import Risk
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging
 from forewarn.services.metrics import exposition
@@ -22,22 +34,42 @@ from forewarn.services.prediction_stream import Latest, PredictionStream
 
 logger = structlog.get_logger(__name__)
 
+_FEW_ROWS = 8  # are scored in the event loop: handing them to a thread takes longer
+_BYTES_A_ROW = 30 * FEATURE_COUNT  # a number as JSON, at its longest
 
-@bentoml.service(name="forewarn_predictor", workers=1, traffic={"timeout": 30, "max_concurrency": 64})
+Rows = Annotated[
+    list[list[float | None]],
+    Field(description="Each row has one number (null: missing) for each of the feature_names that /status tells."),
+]
+Version = Annotated[str, Field(description="Of these features; empty: the model's.")]
+
+
+@bentoml.service(
+    name="forewarn_predictor",
+    workers=1,
+    traffic={"timeout": 30, "max_concurrency": 64},
+    logging={"access": {"enabled": False}},
+)
 class Predictor:
     """Scores the stream and answers questions about it."""
 
     def __init__(self) -> None:
         self.settings = Settings()
         configure_logging(self.settings)
-        url = self.settings.postgres_url.get_secret_value()
-        self.champion = Champion(url)
-        self.champion.start()
-        self.stream = PredictionStream(self.settings, self.champion.scorer)
+        request_log.quiet()
+        url, instance = self.settings.postgres_url.get_secret_value(), f"predictor-{os.getpid()}"
+        self.stream = PredictionStream(self.settings, lambda: self.models.scorer(), self._scored)
+        self.health = ModelHealth(instance, self.stream.counters)
+        self.models = ServedModels(url, self.health)
+        self.comparison = Comparison(url, self.health, self.stream.counters)
+        self.shadow = ShadowScoring(lambda: self.models.models, self.health, self.comparison)
         self.service_graph = ServiceGraphWatch(url, self._learn_calls)
-        self.service_graph.start()
-        self.heartbeat = Heartbeat(url, "predictor", f"predictor-{os.getpid()}")
+        self.heartbeat = Heartbeat(url, "predictor", instance)
         self.heartbeat.counters = self.stream.counters
+        self.answers = Answers(self.models.answering, self.stream.latest, self.settings.predictor_max_rows)
+        self.grpc: GrpcServer | None = None
+        for part in (self.models, self.comparison, self.shadow, self.service_graph):
+            part.start()
         self.heartbeat.__enter__()
         self.thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self.thread.start()
@@ -49,6 +81,10 @@ class Predictor:
     def _learn_calls(self, calls: dict[str, set[str]]) -> None:
         self.stream.calls = calls
 
+    def _scored(self, key: tuple[int, str], latest: Latest, risks: list[Risk]) -> None:
+        self.health.told(latest, risks)
+        self.shadow.offer(key, latest, risks)
+
     def _run(self) -> None:
         try:
             self.stream.run()
@@ -56,15 +92,29 @@ class Predictor:
             logger.exception("the stream broke")
             os._exit(70)
 
+    @bentoml.on_startup
+    async def listen(self) -> None:
+        """Open the gRPC port, in the event loop that HTTP has."""
+        if self.settings.predictor_grpc_port:
+            address = f"{self.settings.bind_host}:{self.settings.predictor_grpc_port}"
+            self.grpc = GrpcServer(address, self.answers, self.stream.ready.is_set)
+            await self.grpc.start()
+            logger.info("gRPC listens", address=address)
+
     @bentoml.on_shutdown
-    def shutdown(self) -> None:
-        """Stop the stream, the champion watch and the heartbeat."""
+    async def shutdown(self) -> None:
+        """Answer what was asked, then stop the stream and what follows it."""
+        if self.grpc is not None:
+            await self.grpc.stop()
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
         if self.online is not None:
             self.online.stop()
         self.stream.stop()
         self.thread.join(timeout=10)
-        self.champion.stop()
-        self.service_graph.stop()
+        for part in (self.models, self.shadow, self.comparison, self.service_graph):
+            part.stop()
         self.heartbeat.__exit__(None, None, None)
 
     def __is_ready__(self) -> bool:
@@ -76,69 +126,73 @@ class Predictor:
         return text + exposition("predictor", self.stream.counters)
 
     @bentoml.api
-    def predict(self, features: list[list[float | None]], feature_version: str = FEATURE_VERSION) -> dict[str, Any]:
+    async def predict(self, features: Rows, feature_version: Version = "") -> PredictResponse:
         """Scores of rows of features, by the model that serves the stream.
 
-        Each row has one number (or null: missing) for each of `forewarn.features.definitions.FEATURE_NAMES`, in
-        that order. Answers the probability of failure within each horizon and the 10, 50 and 90 % quantile of the
-        steps to it.
+        Answers the probability of failure within each horizon and the 10, 50 and 90 % quantile of the steps to it.
         """
-        if feature_version != FEATURE_VERSION:
-            raise bentoml.exceptions.InvalidArgument(
-                f"these are features of version {feature_version}, the model needs {FEATURE_VERSION}"
-            )
-        if any(len(row) != FEATURE_COUNT for row in features):
-            raise bentoml.exceptions.InvalidArgument(
-                f"each row must have {FEATURE_COUNT} numbers, those of forewarn.features.definitions.FEATURE_NAMES"
-            )
-        scorer = self.champion.scorer()
-        scores = score(scorer, np.array(features, np.float64).reshape(-1, FEATURE_COUNT))
-        return {
-            "model_version": scorer.version,
-            "horizon_steps": list(HORIZON_STEPS),
-            "probability": (1 - scores.survival).round(6).tolist(),
-            "steps_to_failure": scores.quantiles.round(3).tolist(),
-        }
+
+        def answer() -> PredictResponse:
+            return schema.predict_json(self.answers.predict(rows_of(features), feature_version))
+
+        return await _answered(answer, few=len(features) <= _FEW_ROWS)
 
     @bentoml.api
-    def forecast(self, entity: str = "", at_least: float = 0.0) -> dict[str, Any]:
+    async def forecast(self, entity: str = "", signal: str = "", at_least: float = 0.0) -> ForecastResponse:
         """What the stream says now: each limited signal (of one entity, or all) with its probability and time.
 
         at_least: only signals whose probability within the paging horizon is so high.
         """
-        rows = [row for latest in list(self.stream.latest.values()) for row in _rows(latest, entity, at_least)]
-        return {"asked_at": datetime.now(UTC).isoformat(), "signals": sorted(rows, key=lambda r: -r["probability"])}
+        return await _answered(lambda: schema.forecast_json(self.answers.forecast(entity, signal, at_least), now()))
 
     @bentoml.api
-    def status(self) -> dict[str, Any]:
-        """The model that serves, and the stream's counters."""
-        scorer = self.champion.scorer()
+    async def explain(
+        self,
+        entity: str = "",
+        signal: str = "",
+        features: Rows = [],  # noqa: B006 BentoML reads the default, nobody changes it
+        feature_version: Version = "",
+        top: Annotated[int, Field(ge=0)] = 0,
+    ) -> ExplainResponse:
+        """What drives the probability of a live signal (entity and signal), or of rows of features.
+
+        The strongest features first (SHAP values), `top` of them (0: ten); of a live signal also the reasons that
+        survived their deletion test, in words.
+        """
+
+        def answer() -> ExplainResponse:
+            return schema.explain_json(self.answers.explain(entity, signal, rows_of(features), feature_version, top))
+
+        return await _answered(answer)
+
+    @bentoml.api
+    async def status(self) -> dict[str, Any]:
+        """The models that serve and shadow, the features that they need, and the stream's counters."""
+        models = self.models.models
         return {
-            "model_version": scorer.version,
-            "threshold": scorer.threshold,
+            "model_version": models.champion.version,
+            "threshold": models.champion.threshold,
+            "shadow_version": models.shadow.version if models.shadow else None,
+            "fallback_versions": [scorer.version for scorer in models.fallbacks],
+            "revision": models.revision,
             "feature_version": FEATURE_VERSION,
+            "feature_names": list(FEATURE_NAMES),
             "counters": dict(self.stream.counters),
         }
 
 
-def _rows(latest: Latest, entity: str, at_least: float) -> list[dict[str, Any]]:
-    found = []
-    for i, series in enumerate(latest.series):
-        probability = float(latest.scores.probability[i])
-        if (entity and series.entity != entity) or probability < at_least or np.isnan(latest.values[i]):
-            continue
-        p10, p50, p90 = (latest.scores.quantiles[i] * latest.step_seconds).round(1).tolist()
-        found.append(
-            {
-                "entity": series.entity,
-                "signal": series.name,
-                "value": float(latest.values[i]),
-                "limit": float(latest.limits[i]),
-                "unit": series.unit,
-                "probability": round(probability, 6),
-                "seconds_to_failure": {"p10": p10, "p50": p50, "p90": p90},
-                "at": latest.at.isoformat(),
-                "model_version": latest.model_version,
-            }
-        )
-    return found
+async def _answered(answer: Callable[[], Any], few: bool = False) -> Any:
+    """The answer as JSON, written once: BentoML would look through it again. A question that is refused: 400 or 404."""
+    try:
+        found = answer() if few else await asyncio.to_thread(answer)
+    except QuestionError as error:
+        return JSONResponse({"error": str(error)}, 404 if isinstance(error, UnknownSignalError) else 400)
+    return Response(msgspec.json.encode(found.__dict__, enc_hook=_plain), media_type="application/json")
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if hasattr(value, "model_dump") else str(value)
+
+
+Predictor.add_asgi_middleware(IndexPage)
+Predictor.add_asgi_middleware(BodyLimit, limit=2**16 + _BYTES_A_ROW * Settings().predictor_max_rows)

@@ -68,6 +68,15 @@ class GuardedScorer:
             return self._batch[1]
         return self._first_that_can(lambda scorer: scorer.quantiles(features))
 
+    def attributions(self, features: F64) -> F64:
+        """SHAP values by the model that answers now, float64 [n, F]; NaN where it has none."""
+        nothing = np.full(features.shape, np.nan)
+        try:
+            return self._scorers[0].attributions(features) if hasattr(self._scorers[0], "attributions") else nothing
+        except Exception as error:  # noqa: BLE001 a picture less, and the risk is told
+            self._failed(self._scorers[0], error)
+            return nothing
+
     def _first_that_can(self, ask: Callable[[Scorer], T]) -> T:
         while len(self._scorers) > 1:
             try:
