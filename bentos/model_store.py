@@ -1,4 +1,4 @@
-"""Forewarn's model bundles in BentoML's model store: put, get by version, list."""
+"""Forewarn's model bundles in BentoML's model store: put, get, verify and load by version, list."""
 
 import os
 import shutil
@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from forewarn.config.settings import Settings
-from forewarn.risk.bundle import BundleError, Manifest, read_manifest
+from forewarn.risk.bundle import (
+    MANIFEST,
+    BundleError,
+    Manifest,
+    ModelBundle,
+    load_bundle,
+    read_manifest,
+    sha256,
+    verified_manifest,
+)
 
 NAME = "forewarn"
 
@@ -21,6 +30,7 @@ class StoredModel:
     path: Path
     created_at: datetime
     labels: dict[str, str]
+    manifest_sha256: str = ""  # as it was when it was put
 
 
 def put(folder: Path) -> StoredModel:
@@ -33,11 +43,9 @@ def put(folder: Path) -> StoredModel:
         return get(manifest.version)
     except BundleError:
         pass
-    labels = _labels(manifest)
     bentoml = _bentoml()
-    with bentoml.models.create(
-        f"{NAME}:{manifest.version}", labels=labels, metadata={"threshold": manifest.threshold}
-    ) as model:
+    metadata = {"threshold": manifest.threshold, "manifest_sha256": sha256(folder / MANIFEST)}
+    with bentoml.models.create(f"{NAME}:{manifest.version}", labels=_labels(manifest), metadata=metadata) as model:
         shutil.copytree(folder, Path(model.path) / "bundle")
     return get(manifest.version)
 
@@ -59,6 +67,29 @@ def get(version: str) -> StoredModel:
         ) from None
 
 
+def verify(version: str) -> StoredModel:
+    """The bundle of a version whose every byte, the manifest's too, is as it was put; nothing is loaded.
+
+    Raises BundleError for one that is not there, was changed, or was trained on other features.
+    """
+    stored = get(version)
+    manifest = stored.path / MANIFEST
+    if stored.manifest_sha256 and manifest.is_file() and sha256(manifest) != stored.manifest_sha256:
+        raise BundleError(
+            f"model {stored.version}: {manifest} is not what was saved (its checksum differs); train again, or put "
+            "the store back from a backup"
+        )
+    found = verified_manifest(stored.path).version
+    if found != stored.version:
+        raise BundleError(f"model {stored.version}: {manifest} says that it is version {found}")
+    return stored
+
+
+def load(version: str) -> ModelBundle:
+    """A bundle of the store, verified first: pickles are loaded from here alone. Raises BundleError."""
+    return load_bundle(verify(version).path)
+
+
 def versions() -> list[StoredModel]:
     """All bundles of the store, newest first."""
     bentoml = _bentoml()
@@ -68,11 +99,15 @@ def versions() -> list[StoredModel]:
 
 def _stored(model: Any) -> StoredModel:
     info = model.info
-    return StoredModel(str(model.tag.version), Path(model.path) / "bundle", info.creation_time, dict(info.labels))
+    digest = str(info.metadata.get("manifest_sha256", ""))
+    return StoredModel(
+        str(model.tag.version), Path(model.path) / "bundle", info.creation_time, dict(info.labels), digest
+    )
 
 
 def _labels(manifest: Manifest) -> dict[str, str]:
     return {
+        "version": manifest.version,
         "feature_version": manifest.feature_version,
         "data_from": f"{manifest.data_from:%Y%m%dT%H%M%SZ}",
         "data_to": f"{manifest.data_to:%Y%m%dT%H%M%SZ}",

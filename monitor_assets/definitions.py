@@ -16,8 +16,11 @@ from monitor_assets.ingestion import imported, raw_events, raw_metrics
 from monitor_assets.registry import candidate_model, champion_model
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training import anomaly_model, failure_model, load_forecaster, simulated_incidents, training_set
+from sensors.promotion import promote_shadow
 from sensors.retraining import retrain
+from sensors.rollback import roll_back_champion
 from sensors.schedules import daily_drift
+from sensors.tracking import reconcile_tracking
 
 _MODULES = [
     imported,
@@ -43,7 +46,7 @@ defs = dg.Definitions(
     assets=dg.load_assets_from_modules(_MODULES),
     asset_checks=dg.load_asset_checks_from_modules(_MODULES),
     jobs=[jobs.train, jobs.drift, jobs.telemetry, jobs.import_history, jobs.import_files],
-    sensors=[retrain],
+    sensors=[retrain, promote_shadow, roll_back_champion, reconcile_tracking],
     schedules=[daily_drift, jobs.daily_telemetry],
     resources={
         "scope": TrainingScope.configure_at_launch(),

@@ -1,1 +1,1 @@
-"""Dagster sensors and schedules."""
+"""Dagster sensors and schedules: each asks a pure function and carries out what it says."""

@@ -1,47 +1,62 @@
 """Starts training where `should_retrain` says so; each tick shows its reason."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import psycopg
+from dagster import DagsterRunStatus
 
 from forewarn.config.settings import Settings
-from forewarn.evaluation.retraining import Lifecycle, should_retrain
+from forewarn.evaluation.lifecycle.retraining import Policy, should_retrain
+from forewarn.stores.lifecycle.retraining import Attempts, retraining_state
+from sensors.connection import Tick, connected, told_in_the_tick
 
-_STATE = """
-select
-  (select max(trained_at) from model_versions),
-  (select trained_at from model_versions where stage = 'champion'),
-  (select (summary ->> 'drifted_share')::float from reports where kind = 'drift'
-     and created_at > coalesce((select max(trained_at) from model_versions), '-infinity')
-     order by created_at desc limit 1),
-  (select count(distinct episode) from outcomes o
-     where o.resolved_at > coalesce((select max(data_to) from model_versions), '-infinity'))
-"""
+JOB = "train"
+_ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
 @dg.sensor(
-    job_name="train",
-    minimum_interval_seconds=600,
+    job_name=JOB,
+    minimum_interval_seconds=max(60, Settings().lifecycle_interval_seconds),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Trains again on drift, on enough new outcomes or when the champion is old; asks every ten minutes.",
+    description="Trains again on drift, decay of what the ledger says, new labels, a new kind of signal, or age.",
 )
-def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """One training for each training before it: its time is the run key, so one cause starts one run."""
-    try:
-        state = read_lifecycle(Settings().postgres_url.get_secret_value(), datetime.now(UTC))
-    except psycopg.Error as error:
-        return dg.SkipReason(f"the registry cannot be read: {str(error).strip()}")
-    verdict = should_retrain(state)
+@told_in_the_tick
+def retrain(context: dg.SensorEvaluationContext) -> Tick:
+    """At most one training for one state of the registry and of Dagster: that is the run key."""
+    settings = Settings()
+    tried = attempts(context.instance)
+    with connected(settings) as connection:
+        state = retraining_state(connection, datetime.now(UTC), tried)
+    verdict = should_retrain(state, policy(settings))
     context.log.info(verdict.reason)
     if not verdict.yes:
         return dg.SkipReason(verdict.reason)
-    return dg.RunRequest(run_key=str(state.last_training), tags={"forewarn/reason": verdict.reason})
+    config = {"resources": {"scope": {"config": {"namespace": state.namespace}}}} if state.namespace else {}
+    return dg.RunRequest(
+        run_key=f"{state.last_training}/{state.last_attempt}",
+        run_config=config,
+        tags={"forewarn/reason": verdict.reason},
+    )
 
 
-def read_lifecycle(postgres_url: str, now: datetime) -> Lifecycle:
-    """What the registry, the reports and the ledger say. Raises psycopg.OperationalError."""
-    with psycopg.connect(postgres_url, connect_timeout=5) as connection:
-        row = connection.execute(_STATE).fetchone()
-    last, champion, drifted, outcomes = row if row else (None, None, None, 0)
-    return Lifecycle(now, last, champion, drifted, outcomes)
+def policy(settings: Settings) -> Policy:
+    """What the operator chose."""
+    return Policy(
+        max_age=timedelta(days=settings.retrain_every_days),
+        cooldown=timedelta(hours=settings.retrain_cooldown_hours),
+        new_labels=settings.retrain_new_labels,
+    )
+
+
+def attempts(instance: dg.DagsterInstance) -> Attempts:
+    """The trainings that Dagster knows of: whoever started them."""
+    records = instance.get_run_records(dg.RunsFilter(job_name=JOB), limit=20)  # newest first
+    if not records:
+        return Attempts()
+    failed = 0
+    for record in records:
+        if record.dagster_run.status != DagsterRunStatus.FAILURE:
+            break
+        failed += 1
+    running = any(r.dagster_run.status not in _ENDED for r in records)
+    return Attempts(records[0].create_timestamp, running, failed)

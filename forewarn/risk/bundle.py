@@ -33,7 +33,8 @@ class Manifest:
     version: unique. data_from, data_to: event times of the training history. threshold: probability within 360 steps
     from which on a risk is told. forecaster_of: class of signal -> chosen forecaster ('load': 'neural' or
     'seasonal_naive'). calibration: named factors that were fitted on later data than the model. metrics: name ->
-    {'value': …, 'baselines': {name: …}}. files: path in the folder -> sha256.
+    {'value': …, 'baselines': {name: …}}. trained_on: 'namespace', 'signals' (those with a limit that were there to
+    learn from), 'code_version', 'feature_service'. files: path in the folder -> sha256.
     """
 
     version: str
@@ -47,6 +48,7 @@ class Manifest:
     detector: str = "isolation_forest"
     feature_version: str = FEATURE_VERSION
     feature_names: tuple[str, ...] = FEATURE_NAMES
+    trained_on: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     schema_version: int = MANIFEST_VERSION
 
@@ -101,19 +103,27 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{folder / MANIFEST} cannot be read: {error}") from error
 
 
-def load_bundle(folder: Path) -> ModelBundle:
-    """Read a bundle after its feature version and every checksum were compared.
+def verified_manifest(folder: Path) -> Manifest:
+    """The manifest, after its feature version and the checksum of every file were compared; nothing is loaded.
 
-    Raises BundleError where it was trained on other features, or where a file is missing, changed or unknown:
-    some of the files are pickles, so nothing is loaded before that.
+    Raises BundleError where it was trained on other features, or where a file is missing, changed or unknown.
     """
     manifest = read_manifest(folder)
     if manifest.feature_version != FEATURE_VERSION or manifest.feature_names != FEATURE_NAMES:
         raise BundleError(
             f"model {manifest.version} was trained on features of version {manifest.feature_version}, this program "
-            f"computes version {FEATURE_VERSION}: train again (forewarn train) or run the program it was trained with"
+            f"computes version {FEATURE_VERSION}: train again (Dagster's job 'train') or run the program it was trained with"
         )
     _check_files(folder, manifest)
+    return manifest
+
+
+def load_bundle(folder: Path) -> ModelBundle:
+    """Read a bundle that was verified before: some of its files are pickles, which would run what they hold.
+
+    Raises BundleError.
+    """
+    manifest = verified_manifest(folder)
     detector = DETECTORS.get(manifest.detector)
     if detector is None:
         raise BundleError(f"model {manifest.version} has a detector '{manifest.detector}' that is not known here")

@@ -58,6 +58,7 @@ class Version:
     changed_at: datetime
     revision: int
     promoted_at: datetime | None
+    trained_on: dict[str, Any]  # namespace, signals (those with a limit), code_version, seconds, …
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,13 @@ select max(version) filter (where stage = 'champion'), max(version) filter (wher
 from model_versions
 """
 _COLUMNS = """version, stage, feature_version, trained_at, data_from, data_to, metrics, reason, changed_at, revision,
-promoted_at"""
+promoted_at, trained_on"""
 _ALL = f"select {_COLUMNS} from model_versions order by trained_at desc, version desc"  # noqa: S608
 _ONE = f"select {_COLUMNS} from model_versions where version = %s"  # noqa: S608
 _INSERT = """
 insert into model_versions
-    (version, stage, feature_version, trained_at, data_from, data_to, metrics, reason, revision)
-values (%s, 'candidate', %s, %s, %s, %s, %s, %s, nextval('model_revisions'))
+    (version, stage, feature_version, trained_at, data_from, data_to, metrics, reason, trained_on, revision)
+values (%s, 'candidate', %s, %s, %s, %s, %s, %s, %s, nextval('model_revisions'))
 on conflict (version) do nothing
 """
 _STAGE = """
@@ -133,7 +134,10 @@ def find(connection: psycopg.Connection[Any], version: str) -> Version:
 def register(connection: psycopg.Connection[Any], manifest: Manifest, actor: str, reason: str) -> None:
     """Add a version as candidate; one that is there already is left as it is."""
     m = manifest
-    row = (m.version, m.feature_version, m.trained_at, m.data_from, m.data_to, Jsonb(m.metrics), reason)
+    row = (
+        m.version, m.feature_version, m.trained_at, m.data_from, m.data_to, Jsonb(m.metrics), reason,
+        Jsonb(m.trained_on),
+    )  # fmt: skip
     with connection.transaction():
         if connection.execute(_INSERT, row).rowcount:
             connection.execute(_AUDIT, (actor, "register", m.version, reason))

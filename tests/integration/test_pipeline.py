@@ -145,6 +145,28 @@ def test_the_champion_is_registered_with_reasons_and_can_be_loaded(run: dg.Execu
     assert bundle.manifest.data_from <= START and bundle.manifest.data_to >= START + timedelta(days=DAYS)
     decision = row("select action, reason from audit where subject = %s order by audit_id desc limit 1", version)
     assert decision == ("promote", reason)
+    (trained_on,) = row("select trained_on from model_versions where version = %s", version)
+    assert trained_on["namespace"] == NAMESPACE and trained_on["signals"] == ["process.memory.usage"]
+
+
+def test_the_training_is_a_run_in_mlflow(run: dg.ExecuteInProcessResult) -> None:
+    from mlflow.models import Model
+
+    from monitor_assets.registry.tracking import NAME, open_tracking
+
+    client = open_tracking(scope().settings()).client
+    version, metrics = row("select version, metrics from model_versions where stage = 'champion'")
+    champion = client.get_model_version_by_alias(NAME, "champion")
+    assert champion.tags["forewarn.version"] == version and champion.tags["stage"] == "champion"
+    found = client.get_run(champion.run_id)
+    assert found.data.metrics["recall"] == pytest.approx(metrics["recall"]["value"])
+    assert "recall/predict_linear" in found.data.metrics
+    assert found.data.params["namespace"] == NAMESPACE and found.data.params["feature_service"] == "failure_v1"
+    assert found.data.params["data_from"] < found.data.params["data_to"] and "threshold" in found.data.params
+    there = {f.path for folder in ("model", "reports") for f in client.list_artifacts(champion.run_id, folder)}
+    assert {"model/MLmodel", "model/manifest.json"} <= there and any(p.startswith("reports/backtest") for p in there)
+    signature = Model.load(client.download_artifacts(champion.run_id, "model")).signature
+    assert "ratio" in signature.inputs.input_names()
 
 
 def test_features_through_the_store_are_those_of_the_engine(run: dg.ExecuteInProcessResult) -> None:
@@ -184,15 +206,17 @@ def test_reports_are_written_and_told(run: dg.ExecuteInProcessResult, environmen
 def test_the_retraining_sensor_reads_the_registry(run: dg.ExecuteInProcessResult) -> None:
     from sensors.retraining import retrain
 
-    tick = retrain(dg.build_sensor_context())
-    assert isinstance(tick, dg.SkipReason) and "one training" in str(tick.skip_message)
-    with psycopg.connect(os.environ["FOREWARN_POSTGRES_URL"]) as connection:
-        connection.execute("update model_versions set trained_at = now() - interval '9 days'")
-        connection.execute("delete from reports where kind = 'drift'")
-        connection.commit()
-        tick = retrain(dg.build_sensor_context())
-        assert isinstance(tick, dg.RunRequest) and "days old" in tick.tags["forewarn/reason"]
-        connection.execute("update model_versions set trained_at = now()")
+    with dg.DagsterInstance.ephemeral() as instance:
+        tick = retrain(dg.build_sensor_context(instance=instance))
+        assert isinstance(tick, dg.SkipReason) and "again after 6.0 h" in str(tick.skip_message)
+        with psycopg.connect(os.environ["FOREWARN_POSTGRES_URL"]) as connection:
+            connection.execute("update model_versions set trained_at = now() - interval '9 days'")
+            connection.execute("delete from reports where kind = 'drift'")
+            connection.commit()
+            tick = retrain(dg.build_sensor_context(instance=instance))
+            assert isinstance(tick, dg.RunRequest) and "9.0 days ago" in tick.tags["forewarn/reason"]
+            assert tick.run_config["resources"]["scope"]["config"] == {"namespace": NAMESPACE}
+            connection.execute("update model_versions set trained_at = now()")
 
 
 def test_an_unknown_namespace_is_told(environment: Path) -> None:

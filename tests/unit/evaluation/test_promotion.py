@@ -1,16 +1,12 @@
-"""Promotion and retraining: each reason not to, and each reason to."""
+"""Promotion: each reason not to, and each reason to."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from forewarn.evaluation.promotion import Standing, should_promote
-from forewarn.evaluation.retraining import Lifecycle, should_retrain
 
 GOOD = Standing("2", 12, 0.9, 0.8, 0.02, 0.06, 0.5, "predict_linear")
-NOW = datetime(2026, 5, 4, tzinfo=UTC)
-STEADY = Lifecycle(NOW, NOW - timedelta(days=1), NOW - timedelta(days=1), 0.1, 3)
 
 
 def test_first_good_model_is_promoted() -> None:
@@ -39,22 +35,23 @@ def test_one_page_more_or_less_decides_nothing() -> None:
     assert not should_promote(replace(few, incidents=20), None).yes
 
 
+def test_pages_are_judged_on_the_whole_history_and_brier_on_the_test_days() -> None:
+    unlucky = replace(GOOD, incidents=2, recall=0.5, precision=1.0, best_baseline_f1=1.0, best_baseline="first_day")
+    whole = replace(GOOD, incidents=17, recall=0.8, precision=0.85, best_baseline_f1=0.6)
+    verdict = should_promote(unlucky, None, whole)
+    assert verdict.yes and "17 incidents (2 of the test days" in verdict.reason
+    lucky = replace(GOOD, incidents=2, recall=1.0, precision=1.0)
+    assert should_promote(lucky, None).yes
+    assert (
+        "below first_day"
+        in should_promote(lucky, None, replace(whole, best_baseline_f1=0.9, best_baseline="first_day")).reason
+    )
+    assert "below 50%" in should_promote(lucky, None, replace(whole, recall=0.4)).reason
+    assert "Brier" in should_promote(replace(lucky, brier=0.07), None, whole).reason
+    assert "no failure" in should_promote(replace(lucky, incidents=0), None, whole).reason
+    assert "champion's" in should_promote(lucky, replace(GOOD, version="1"), whole).reason
+
+
 def test_the_champion_stays_where_it_is_better() -> None:
     assert not should_promote(GOOD, replace(GOOD, version="1", recall=0.99, precision=0.99)).yes
     assert should_promote(GOOD, replace(GOOD, version="1", recall=0.7)).yes
-
-
-@pytest.mark.parametrize(
-    ("state", "yes", "why"),
-    [
-        (STEADY, False, "no drift"),
-        (replace(STEADY, drifted_share=0.6), True, "60% of the features"),
-        (replace(STEADY, new_outcomes=25), True, "25 predictions"),
-        (replace(STEADY, champion_trained_at=NOW - timedelta(days=9)), True, "9.0 days old"),
-        (replace(STEADY, drifted_share=0.6, last_training=NOW - timedelta(hours=1)), False, "one training"),
-        (replace(STEADY, champion_trained_at=None, drifted_share=0.9), False, "no champion"),
-    ],
-)
-def test_retraining(state: Lifecycle, yes: bool, why: str) -> None:
-    verdict = should_retrain(state)
-    assert verdict.yes is yes and why in verdict.reason
