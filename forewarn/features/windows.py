@@ -262,12 +262,13 @@ class WindowStore:
         """
         c = self._cells
         distinct, again = np.unique(rows, return_inverse=True)
+        kinds = (
+            (c.fine, c.fine_base, 1), (c.medium, c.medium_base, MEDIUM_STEPS), (c.coarse, c.coarse_base, COARSE_STEPS)
+        )  # fmt: skip
         windows = [
             (trailing_means(cells[distinct], -(-width // step))[again], end // step - base[rows])
-            for cells, base, step in (
-                (c.fine, c.fine_base, 1), (c.medium, c.medium_base, MEDIUM_STEPS), (c.coarse, c.coarse_base, COARSE_STEPS)
-            )
-        ]  # fmt: skip
+            for cells, base, step in kinds
+        ]
         (fine, fine_end), (medium, medium_end), (coarse, coarse_end) = windows
         out = np.empty((len(rows), FEATURE_COUNT))
         own, ages = np.arange(len(rows)), np.maximum(end - c.first[rows], 0)

@@ -26,6 +26,19 @@ def block_mean(cells: F32, start: int, stop: int) -> float:
     return total / count if count else np.nan
 
 
+def trailing_means(cells: F32, width: int) -> F32:
+    """Means of the last `width` cells at each cell: float32 [R, N]; NaN where the cell itself is missing."""
+    if width <= 1:
+        return cells
+    there = ~np.isnan(cells)
+    sums = np.where(there, cells, 0.0).astype(np.float64).cumsum(1)
+    counts = there.cumsum(1)
+    sums[:, width:] -= sums[:, :-width].copy()
+    counts[:, width:] -= counts[:, :-width].copy()
+    means: F32 = np.where(there, sums / np.maximum(counts, 1), np.nan).astype(np.float32)
+    return means
+
+
 @njit(cache=True)
 def _make_room(cells: F32, base: I64, row: int, cell: int, keep: int) -> None:
     """Shift a row to the left until `cell` fits; the last `keep` cells before it stay."""

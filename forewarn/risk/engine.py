@@ -15,6 +15,7 @@ from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.dependencies import Dependencies, Objective, objectives_of
 from forewarn.risk.episodes import WITHDRAW, Episode, counted, step
 from forewarn.risk.explain import Surroundings, Telling, explain
+from forewarn.risk.load import LoadOutlook
 from forewarn.risk.past import Key, Past
 from forewarn.risk.records import (
     Abstained,
@@ -50,6 +51,7 @@ class RiskEngine:
         self.windows = WindowStore(step_seconds, budget)
         self._dependencies = Dependencies(self.windows)
         self._regimes = Regimes(self.windows)
+        self._loads = LoadOutlook(self.windows)
         self._latecomers = silence.Latecomers()
         self._ratios: tuple[list[int], list[float]] = [], []  # error ratios of the last assessment: rows and limits
         self.step_seconds = step_seconds
@@ -141,7 +143,7 @@ class RiskEngine:
         self._dependencies.extend(end, self._objectives())
         seen = self._regimes.look(self.windows.snapshot(end), end)
         self._ratios = self._dependencies.ratios_among(seen.rows, seen.limits)
-        scores = score(scorer, seen.features)
+        scores = self._loads.beside(score(scorer, seen.features), seen, end, scorer.threshold)
         self._make_room()
         if self._watched_cell < 0:
             self._watched_cell = end - self._score_every
@@ -165,7 +167,7 @@ class RiskEngine:
                 self._active[row] = self._has_state(series)
         self.scored_cell = self._watched_cell = end
         windows = [peer.windows for peer in self.peers]
-        around = Surroundings(self.windows, windows, self.calls, self._regimes, self.step_seconds, end)
+        around = Surroundings(self.windows, windows, self.calls, self._regimes, self._loads, self.step_seconds, end)
         return explain(tellings, seen, scores, around, scorer), observations, seen, scores
 
     def predicted(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -180,7 +182,7 @@ class RiskEngine:
         states = [Episode()] * len(self.windows.series)
         for past in range(end - WITHDRAW * self._score_every, end, self._score_every):
             seen = self._regimes.read(self.windows.snapshot(past), past)
-            probability = score(scorer, seen.features).probability
+            probability = self._loads.beside(score(scorer, seen.features), seen, past, scorer.threshold).probability
             none = np.zeros(len(seen.rows), np.bool_)
             for i in np.flatnonzero(silence.reasons(seen, none, none) == 0).tolist():
                 row = int(seen.rows[i])

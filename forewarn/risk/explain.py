@@ -12,6 +12,7 @@ from forewarn.risk import narrative
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.deletion import Deletions, attribute, delete
 from forewarn.risk.drivers import Roles, Subject, companions, own_drivers
+from forewarn.risk.load import LoadOutlook
 from forewarn.risk.origin import Calls, Candidate, Nearby, callers, candidates, reached, tested
 from forewarn.risk.records import Driver, Risk, TimeToFailure
 from forewarn.risk.regime import Regimes
@@ -43,6 +44,7 @@ class Surroundings:
     peers: Sequence[WindowStore]
     calls: Calls
     regimes: Regimes
+    loads: LoadOutlook
     step_seconds: float
     end: int
 
@@ -70,9 +72,11 @@ def explain(
     attributed = attribute(seen.features[rows], scorer)
     risks = []
     for i, (telling, one) in enumerate(zip(tellings, found, strict=True)):
+        most = around.loads.most_gone(telling.index)
         drivers = [
-            *tested(one.causes, deletions.slowed[i]),
-            *own_drivers(one.subject, deletions.without[i], attributed[i], around.step_seconds),
+            *around.loads.reasons(telling.index, one.subject, around.step_seconds),
+            *tested(one.causes, [min(gone, most) for gone in deletions.slowed[i]]),
+            *own_drivers(one.subject, np.minimum(deletions.without[i], most), attributed[i], around.step_seconds),
             *one.moved,
         ]
         now = Scores(scores.survival[rows[i] : rows[i] + 1], scores.quantiles[rows[i] : rows[i] + 1])
