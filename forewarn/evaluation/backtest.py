@@ -1,6 +1,6 @@
 """Holds a scorer and the simple methods against a held-out stretch of history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from forewarn.evaluation.model_metrics import (
     known_outcome,
     log_loss,
     onsets_of,
+    together,
     warnings_of,
 )
 from forewarn.evaluation.promotion import Standing
@@ -29,6 +30,7 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 STATIC_RATIO = 0.9
+FIRST_DAY = "first_day_trend"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,10 +109,12 @@ class Backtest:
         found["median_error_of_time"] = _beside({"model": self.median_error})
         return found
 
-    def standing(self) -> Standing:
-        """What promotion asks."""
-        model = self.events["model"]
-        simple = {k: m.f1 for k, m in self.events.items() if k != "model"}
+    def standing(self, unseen: Mapping[str, EventMetrics] | None = None) -> Standing:
+        """What promotion asks. `unseen`: events by method on more of the history, which count as those of the test
+        stretch do; the Brier score is that of the test stretch alone."""
+        events = {k: together([m, unseen[k]]) for k, m in self.events.items() if k in unseen} if unseen else self.events
+        model = events["model"]
+        simple = {k: m.f1 for k, m in events.items() if k != "model"}
         best = max(simple, key=lambda k: simple[k])
         recall, precision = np.nan_to_num([model.recall, model.precision])
         rate = self.brier["base_rate"]
@@ -118,16 +122,22 @@ class Backtest:
         return Standing(self.version, model.incidents, float(recall), float(precision), score, rate, simple[best], best)
 
 
+def simple_methods(stretch: Stretch) -> dict[str, tuple[F64, float]]:
+    """What needs no training: for each method a probability of each row, and the threshold from which on it tells."""
+    first_day = FirstDayScorer()
+    return {
+        "predict_linear": ((predict_linear_steps(stretch.features) <= WARNING_STEPS).astype(np.float64), 0.5),
+        "static_90": ((stretch.features[:, INDEX["ratio"]] >= STATIC_RATIO).astype(np.float64), 0.5),
+        FIRST_DAY: (score(first_day, stretch.features).probability, first_day.threshold),
+    }
+
+
 def backtest(scorer: Scorer, stretch: Stretch) -> Backtest:
     """Score every row of the stretch and hold the scores against what came."""
     scores = score(scorer, stretch.features)
-    methods: dict[str, tuple[F64, float]] = {
-        "model": (scores.probability, scorer.threshold),
-        "predict_linear": ((predict_linear_steps(stretch.features) <= WARNING_STEPS).astype(np.float64), 0.5),
-        "static_90": ((stretch.features[:, INDEX["ratio"]] >= STATIC_RATIO).astype(np.float64), 0.5),
-    }
-    if scorer.version != (first_day := FirstDayScorer()).version:
-        methods["first_day_trend"] = (score(first_day, stretch.features).probability, first_day.threshold)
+    methods = {"model": (scores.probability, scorer.threshold), **simple_methods(stretch)}
+    if scorer.version == FirstDayScorer().version:
+        del methods[FIRST_DAY]
     known, failed = known_outcome(stretch.steps, stretch.observed, HORIZON_STEPS[PAGING_HORIZON])
     briers = {name: brier(p[known], failed[known]) for name, (p, _) in methods.items()}
     briers["base_rate"] = brier(np.full(known.sum(), failed[known].mean() if known.any() else 0.0), failed[known])

@@ -17,7 +17,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a model reached on the test interval; every figure comes from data that the model never saw.
+    """What a model reached on data that it never saw: on the test interval, or on that and more of the history.
 
     incidents: independent ones; signals that fail together are one. brier, brier_baseline: of P(failure within the
     paging horizon), the model's and the base rate's; lower is better.
@@ -46,34 +46,45 @@ class Standing:
         return 1.0 / (self.incidents + 1)
 
 
-def should_promote(candidate: Standing, champion: Standing | None) -> Verdict:
+def should_promote(candidate: Standing, champion: Standing | None, whole: Standing | None = None) -> Verdict:
     """Promote a candidate that beats the simple methods and, where there is one, is not worse than the champion.
 
     The Brier score speaks of every row and decides; pages are few, so in F1 a candidate may lie below a simple
     method by what a single page changes, and no more.
-    `champion` is the champion's standing on the candidate's test interval, not on its own of long ago.
+    `champion` is the champion's standing on the candidate's test interval, not on its own of long ago. `whole` is the
+    candidate's standing on the test interval and on the blocks of history that were foreseen by models that had not
+    seen them: a test interval holds two or three incidents, which one page decides; pages are judged on the whole.
     """
-    measured = f"recall {candidate.recall:.0%}, precision {candidate.precision:.0%} on {candidate.incidents} incidents"
+    pages = whole or candidate
+    measured = f"recall {pages.recall:.0%}, precision {pages.precision:.0%} on {_incidents(candidate, whole)}"
     if candidate.incidents == 0:
         return Verdict(False, "the test interval holds no failure: nothing shows that the model is of use")
-    if candidate.recall < MIN_RECALL or candidate.precision < MIN_PRECISION:
+    if pages.recall < MIN_RECALL or pages.precision < MIN_PRECISION:
         return Verdict(False, f"{measured}: below {MIN_RECALL:.0%} / {MIN_PRECISION:.0%}")
     if candidate.brier >= candidate.brier_baseline:
         return Verdict(
             False, f"Brier score {candidate.brier:.4f} is no better than the base rate's {candidate.brier_baseline:.4f}"
         )
-    if candidate.f1 < candidate.best_baseline_f1 - candidate.one_page:
+    if pages.f1 < pages.best_baseline_f1 - pages.one_page:
         return Verdict(
-            False, f"F1 {candidate.f1:.2f} is below {candidate.best_baseline} ({candidate.best_baseline_f1:.2f})"
+            False,
+            f"F1 {pages.f1:.2f} is below {pages.best_baseline} ({pages.best_baseline_f1:.2f}) "
+            f"on {_incidents(candidate, whole)}",
         )
     if champion is None:
-        return Verdict(True, f"first model; {measured}, {_beside(candidate)}")
+        return Verdict(True, f"first model; {measured}, {_beside(pages)}")
     if candidate.f1 < champion.f1 - TOLERANCE:
         return Verdict(
             False,
             f"F1 {candidate.f1:.2f} is below the champion's {champion.f1:.2f} ({champion.version}) on the same days",
         )
     return Verdict(True, f"F1 {candidate.f1:.2f} against the champion's {champion.f1:.2f} on the same days; {measured}")
+
+
+def _incidents(candidate: Standing, whole: Standing | None) -> str:
+    if whole is None:
+        return f"{candidate.incidents} incidents"
+    return f"{whole.incidents} incidents ({candidate.incidents} of the test days, others by cross-fitting)"
 
 
 def _beside(candidate: Standing) -> str:

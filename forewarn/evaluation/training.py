@@ -1,13 +1,14 @@
 """Learns whether and when signals fail, and from which probability on to say so."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.classification.hazard import HazardModel
-from forewarn.evaluation.backtest import Stretch
-from forewarn.evaluation.model_metrics import EventMetrics, best_threshold, together
+from forewarn.evaluation.backtest import Stretch, simple_methods
+from forewarn.evaluation.model_metrics import THRESHOLDS, EventMetrics, best_threshold, together
 from forewarn.evaluation.split import blocks
 from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.forecasting.time_to_failure import TimeToFailureModel
@@ -80,11 +81,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FailureModel:
-    """Whether (`hazard`), when (`time`) and from which probability on a risk is told."""
+    """Whether (`hazard`), when (`time`) and from which probability on a risk is told.
+
+    unseen: by method ('model', 'predict_linear', …) what it reached on the history that models had not seen, see
+    `learn_failures`; empty where that was not measured.
+    """
 
     hazard: HazardModel
     time: TimeToFailureModel
     threshold: float
+    unseen: Mapping[str, EventMetrics] = field(default_factory=dict)
 
     def scorer(self, version: str) -> TrainedScorer:
         """The model as something that scores."""
@@ -98,8 +104,9 @@ def learn_failures(
 
     `simulated` rows are learned from and nothing else: they are of no time of this history. Probabilities are
     calibrated, and the threshold chosen, on what models said of rows that they had not seen: of each block of the
-    training part by a model of the other blocks (cross-fitting), and of the later part. Intervals are calibrated on
-    the later part alone. Raises ValueError where too few rows lead to a failure.
+    training part by a model of the other blocks (cross-fitting), and of the later part. What was foreseen there is
+    kept beside what simple methods foresaw (`FailureModel.unseen`). Intervals are calibrated on the later part alone.
+    Raises ValueError where too few rows lead to a failure.
     """
     everything = train.with_rows(simulated)
     ends, later_ends = everything.steps <= TIME_STEPS, later.steps <= TIME_STEPS
@@ -119,12 +126,8 @@ def learn_failures(
             for name in ("steps", "observed", "weight", "inverse")
         ),
     )
-    probability = [_probability(hazard, u) for u in unseen]
-
-    def metrics_at(threshold: float) -> EventMetrics:
-        return together([u.stretch.events(p, threshold) for u, p in zip(unseen, probability, strict=True)])
-
-    return FailureModel(hazard, time, best_threshold(metrics_at, DEFAULT_THRESHOLD))
+    tried = [_events_by_threshold(hazard, one) for one in unseen]
+    return FailureModel(hazard, time, _threshold(tried), _events_by_method(unseen, tried))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,4 +147,29 @@ def _probability(calibrated: HazardModel, unseen: _Unseen) -> F64:
     """P(failure within the paging horizon) of the stretch's rows, by the model that had not seen them, calibrated as
     the one that will serve."""
     model = replace(unseen.model, slope=calibrated.slope, intercept=calibrated.intercept)
-    return np.asarray(1.0 - model.survival(unseen.stretch.features)[:, PAGING_HORIZON])
+    scorer = TrainedScorer("", 0.0, model, None)
+    return np.asarray(1.0 - scorer.survival(unseen.stretch.features)[:, PAGING_HORIZON])
+
+
+_Tried = dict[float, EventMetrics]  # threshold -> what it reached
+
+
+def _events_by_threshold(calibrated: HazardModel, unseen: _Unseen) -> _Tried:
+    probability = _probability(calibrated, unseen)
+    return {t: unseen.stretch.events(probability, t) for t in THRESHOLDS}
+
+
+def _threshold(tried: Sequence[_Tried]) -> float:
+    return best_threshold(lambda t: together([one[t] for one in tried]), DEFAULT_THRESHOLD)
+
+
+def _events_by_method(unseen: Sequence[_Unseen], tried: Sequence[_Tried]) -> dict[str, EventMetrics]:
+    """What model and simple methods reached on all unseen stretches together, the model on each at the threshold that
+    the others ask for."""
+    found: dict[str, list[EventMetrics]] = {}
+    for i, one in enumerate(unseen):
+        others = [t for k, t in enumerate(tried) if k != i]
+        found.setdefault("model", []).append(tried[i][_threshold(others)])
+        for name, (probability, told_from) in simple_methods(one.stretch).items():
+            found.setdefault(name, []).append(one.stretch.events(probability, told_from))
+    return {name: together(events) for name, events in found.items()}

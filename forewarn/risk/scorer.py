@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from forewarn.classification.explanation import worst_bin_shap
 from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.forecasting.trend import trend_quantiles, trend_survival
+from forewarn.risk.first_day import FirstDayScorer
 
 F64 = NDArray[np.float64]
 
@@ -79,7 +80,12 @@ class TrendScorer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedScorer:
-    """The hazard model says whether, the time model says when."""
+    """The hazard model, learned here, and the first-day scorer say whether, and the higher of both counts; the time
+    model says when.
+
+    Some dozens of incidents teach little about those that are unlike them; a trend that runs into its limit is seen
+    without any. Measured on simulated shops: docs/evaluation/demo.md.
+    """
 
     version: str
     threshold: float
@@ -87,9 +93,8 @@ class TrainedScorer:
     time: Any  # forewarn.forecasting.time_to_failure.TimeToFailureModel
 
     def survival(self, features: F64) -> F64:
-        """P(no failure within each horizon) by the hazard model."""
-        survival: F64 = self.hazard.survival(features)
-        return survival
+        """P(no failure within each horizon), the lower of both opinions."""
+        return np.minimum(self.hazard.survival(features), FirstDayScorer().survival(features))
 
     def quantiles(self, features: F64) -> F64:
         """Calibrated quantiles of the steps to the failure."""

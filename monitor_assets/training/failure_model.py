@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import asdict
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 
 from forewarn.classification.hazard import HazardModel
+from forewarn.evaluation.model_metrics import EventMetrics
 from forewarn.evaluation.split import Part
 from forewarn.evaluation.training import FailureModel, Sample, learn_failures
 from forewarn.features.definitions import FEATURE_VERSION
@@ -58,6 +60,13 @@ def failure_model(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg
                 ["horizon (steps)", "slope", "intercept"],
                 zip(model.hazard.horizons, model.hazard.slope, model.hazard.intercept, strict=True),
             ),
+            "on blocks that a model had not seen": table(
+                ["method", "incidents", "predicted", "pages", "true", "F1"],
+                (
+                    (name, m.incidents, m.predicted_incidents, m.pages, m.true_pages, m.f1)
+                    for name, m in model.unseen.items()
+                ),
+            ),
             "learned from most": table(["feature", "share of gain"], [(names[i], gain[i] / gain.sum()) for i in order]),
         }
     )
@@ -69,13 +78,16 @@ def save(history: History, model: FailureModel) -> None:
     model.hazard.save(folder / "hazard")
     model.time.save(folder / "time")
     (folder / "threshold.json").write_text(json.dumps(model.threshold))
+    (folder / "unseen.json").write_text(json.dumps({name: asdict(events) for name, events in model.unseen.items()}))
 
 
 def load(history: History) -> FailureModel:
     """What `save` kept."""
     folder = history.model_folder(NAME)
     threshold = json.loads((folder / "threshold.json").read_text())
-    return FailureModel(HazardModel.load(folder / "hazard"), TimeToFailureModel.load(folder / "time"), threshold)
+    hazard, time_model = HazardModel.load(folder / "hazard"), TimeToFailureModel.load(folder / "time")
+    unseen = json.loads((folder / "unseen.json").read_text())
+    return FailureModel(hazard, time_model, threshold, {name: EventMetrics(**m) for name, m in unseen.items()})
 
 
 def _sample(rows: pa.Table, part: str) -> Sample:

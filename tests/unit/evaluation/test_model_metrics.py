@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from forewarn.evaluation.model_metrics import (
+    EventMetrics,
     Told,
     best_threshold,
     brier,
@@ -111,6 +112,41 @@ def test_threshold_separates_true_from_false_warnings() -> None:
     assert 0.4 < chosen <= 0.8
     nothing = [np.array([], int)] * 2
     assert best_threshold(lambda t: event_metrics(warnings_of(lines, at, t), nothing, 4000), 0.37) == 0.37
+
+
+def rising(lead: int) -> np.ndarray:
+    """A probability that passes 0.2, 0.4, 0.6 and 0.8 so many steps before each of three failures, in equal steps."""
+    line = np.full(4000, 0.01)
+    for onset in (1000, 2000, 3000):
+        for k, p in enumerate((0.2, 0.4, 0.6, 0.8)):
+            line[onset - lead + k * lead // 4 : onset] = p
+        line[onset : onset + 60] = np.nan
+    return line[None]
+
+
+def test_threshold_leaves_time_to_act() -> None:
+    """From 0.65 on all failures are told by 6 to 24 steps before: as good by F1, too late to act."""
+    onsets = [np.array([1000, 2000, 3000])]
+    at = np.arange(4000)
+
+    def metrics_at(threshold: float) -> EventMetrics:
+        return event_metrics(warnings_of(rising(96), at, threshold), onsets, 4000)
+
+    assert metrics_at(0.7).f1 == metrics_at(0.3).f1 == 1.0
+    assert metrics_at(0.7).early_f1 == 0.0
+    assert metrics_at(0.3).early_f1 == 1.0
+    assert 0.25 <= best_threshold(metrics_at, 0.1) <= 0.55
+
+
+def test_threshold_is_the_middle_of_those_that_do_alike() -> None:
+    quiet, busy = 0.25, 0.65  # told in vain below the one, nothing told above the other
+
+    def metrics_at(threshold: float) -> EventMetrics:
+        told, true = (4, 4) if quiet <= threshold <= busy else (8, 4)
+        found = 4 if threshold <= busy else 0
+        return EventMetrics(4, found, 4, found, told, true, told, true, 40.0, found)
+
+    assert best_threshold(metrics_at, 0.1) == 0.45
 
 
 def test_counts_of_stretches_add_up() -> None:
