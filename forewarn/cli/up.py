@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -104,38 +104,67 @@ def _runs_already(state: StackState) -> CommandError:
 
 
 def start_in_background(
-    console: Console, home: Path, only: str = "", without: str = "", ends_with_parent: bool = False
-) -> None:
-    """Start a stack in another process, show how it starts, and return when it is ready. Raises CommandError.
+    console: Console,
+    home: Path,
+    only: str = "",
+    without: str = "",
+    ends_with_parent: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> tuple["subprocess.Popen[bytes]", StackState]:
+    """Start a stack in another process, show how it starts, and return it when it is ready. Raises CommandError.
 
-    `ends_with_parent`: it stops in order when the thread that calls this ends, however it ends.
+    `ends_with_parent`: it stops in order when the thread that calls this ends, however it ends, and when it is not
+    ready in time. `environment`: variables beside those of this process, which come first.
     """
     (home / "logs").mkdir(parents=True, exist_ok=True)
     log = home / "logs" / "stack.log"
     options = [part for name, value in (("--only", only), ("--without", without)) if value for part in (name, value)]
     offset = log.stat().st_size if log.exists() else 0
+    own = {"FOREWARN_HOME": str(home.resolve()), "COLUMNS": "160", "NO_COLOR": "1"}
+    own |= {_PARENT_VARIABLE: str(os.getpid())} if ends_with_parent else {}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "forewarn.cli.app", "up", *options],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            env={**os.environ, "FOREWARN_HOME": str(home.resolve()), "COLUMNS": "160", "NO_COLOR": "1"}
-            | ({_PARENT_VARIABLE: str(os.getpid())} if ends_with_parent else {}),
+            env={**(environment or {}), **os.environ, **own},
         )  # fmt: skip
-    with StartDisplay(console, detached=True) as display:
-        deadline = time.monotonic() + _DETACHED_START_SECONDS
+    state = _await_ready(console, home, process, detached=not ends_with_parent)
+    if state is not None:
+        return process, state
+    if process.poll() is not None:
+        with log.open("rb") as file:
+            file.seek(offset)
+            console.print(escape(file.read().decode(errors="replace").strip()), soft_wrap=True)
+        raise CommandError(f"the stack did not start (status {process.returncode}); log: {log}")
+    if ends_with_parent:
+        stop(process)
+        raise CommandError(f"the stack was not ready after {_DETACHED_START_SECONDS:.0f} s and was stopped: see {log}")
+    raise CommandError(f"not ready after {_DETACHED_START_SECONDS:.0f} s, it goes on starting: see {log}")
+
+
+def _await_ready(console: Console, home: Path, process: "subprocess.Popen[bytes]", detached: bool) -> StackState | None:
+    """Show how a stack starts until it is ready; None where it ended or takes too long."""
+    deadline = time.monotonic() + _DETACHED_START_SECONDS
+    with StartDisplay(console, detached=detached) as display:
         while time.monotonic() < deadline and process.poll() is None:
             state = running(home)
             if state is not None and state.pid == process.pid:
                 display.show(state)
                 if state.phase == "ready":
-                    return
+                    return state
             time.sleep(0.2)
+    return None
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a stack that this process started; its supervisor ends every child."""
     if process.poll() is None:
-        raise CommandError(f"not ready after {_DETACHED_START_SECONDS:.0f} s, it goes on starting: see {log}")
-    with log.open("rb") as file:
-        file.seek(offset)
-        console.print(escape(file.read().decode(errors="replace").strip()), soft_wrap=True)
-    raise CommandError(f"the stack did not start (status {process.returncode}); log: {log}")
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def down(home: Path | None, force: bool) -> None:

@@ -21,6 +21,7 @@ from forewarn.cli.demo.facts import Facts
 from forewarn.cli.demo.verdict import TrueFailure, checks
 from forewarn.cli.demo.watch import Watch
 from forewarn.cli.failure import CommandError
+from forewarn.cli.up import stop
 from forewarn.config.running import StackState, client_settings
 from forewarn.config.settings import Settings
 
@@ -86,7 +87,7 @@ class Demo:
             self.replay.terminate()
         if self.process is not None:
             self.console.print("Stopping …")
-            stack.stop(self.process)
+            stop(self.process)
 
     def _feed_history(self, settings: Settings) -> None:
         with self.stage(f"Send {self.plan.history_days:.0f} days of the shop's history through the gateway"):
