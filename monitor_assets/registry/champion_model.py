@@ -14,6 +14,7 @@ from monitor_assets.registry.candidate_model import NAME as CANDIDATE
 from monitor_assets.registry.candidate_model import candidate_model
 from monitor_assets.registry.tracking import TrackingError, open_tracking, reconcile
 from monitor_assets.scope import TrainingScope
+from monitor_assets.training import failure_model as failures
 from monitor_assets.training.parts import stretch_of
 
 ACTOR = "dagster"
@@ -31,9 +32,10 @@ def champion_model(context: dg.AssetExecutionContext, scope: TrainingScope) -> d
     with psycopg.connect(scope.postgres_url, autocommit=True) as connection:
         before = registry.served(connection)
         stretch = stretch_of(history, history.read_windows(), Part(*history.read_json("split")["test"]))
-        candidate = backtest(model_store.load(version).scorer(), stretch).standing()
+        result = backtest(model_store.load(version).scorer(), stretch)
+        candidate, whole = result.standing(), result.standing(failures.load(history).unseen)
         rival = _standing(context, before.champion, stretch) if before.champion != version else None
-        verdict = should_promote(candidate, rival)
+        verdict = should_promote(candidate, rival, whole)
         direct = before.champion is None or rival is None or scope.settings().promotion == "direct"
         done = settle(connection, before, version, verdict, direct)
         after, known = registry.served(connection), registry.versions(connection)
