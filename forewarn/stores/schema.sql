@@ -208,6 +208,19 @@ create table if not exists incident_history ( -- every version, append only
 );
 create index if not exists incident_history_unpublished on incident_history (recorded_at) where not published;
 
+create table if not exists incident_causes ( -- where the telemetry around it points to, ranked; it is a hypothesis
+    incident_id  uuid not null,
+    about        text not null,              -- 'prediction' or 'failure'
+    relation     text not null,              -- to the cause that the incident names: same, other, none
+    sentence     text not null,              -- what it adds; '' where nothing
+    suspects     jsonb not null,             -- entity, score, reasons, queries; most likely first
+    window_start timestamptz not null,       -- what came until window_end was held against what came before
+    window_end   timestamptz not null,
+    seconds      double precision not null,  -- that it took
+    looked_at    timestamptz not null default now(),  -- wall clock
+    primary key (incident_id, about)
+);
+
 create table if not exists incident_episodes (
     episode     uuid primary key,
     incident_id uuid not null

@@ -19,7 +19,8 @@ class Finding:
     (arrival rate × extra latency, Little's law) for time, extra failed requests for errors, robust deviations else.
     deviation: in robust standard deviations of what was usual before.
     size: how large the change is, 0 to 1 (the share of a latency that is new, of a CPU limit, of the calls that are
-    missing): a change can be far outside what is usual and still be nothing. text: a sentence with its numbers.
+    missing): a change can be far outside what is usual and still be nothing. text: a sentence with its numbers; query:
+    PromQL, LogQL or TraceQL that shows them, '' where none is known.
     """
 
     entity: str
@@ -28,6 +29,7 @@ class Finding:
     deviation: float
     size: float
     text: str
+    query: str = ""
 
 
 def part(change: float, level: float) -> float:

@@ -41,6 +41,7 @@ def findings_of(observed: Observed, window: Window) -> list[Finding]:
     by_spans = any(finding.kind == "time" for finding in found)
     seen = metrics.changes(observed.samples, window)
     found += metrics.findings(seen, observed.edges, with_time=not by_spans)
+    found += metrics.limit_findings(observed.samples, window)
     if not by_spans:
         found += metrics.work_findings(observed.samples, observed.edges, window)
     return believe_the_called(found, observed.edges)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from forewarn.incidents.causes.findings import Finding, Window
+from forewarn.telemetry.queries import logql
 from forewarn.telemetry.recording import Logs
 
 _VARIABLE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{16,}\b|0x[0-9a-f]+|\d+")
@@ -49,7 +50,8 @@ def findings(seen: Lines, window: Window) -> list[Finding]:
     found = []
     for row in rows:
         text = f"{row.entity} logged {row.now} times '{row.kind[:80]}', {row.expected:.1f} were usual"
-        found.append(Finding(row.entity, "log", row.amount, row.deviation, row.weight, text))
+        query = logql(row.entity, _longest_part(row.kind), range_seconds=(window.end - window.start) / 1e9)
+        found.append(Finding(row.entity, "log", row.amount, row.deviation, row.weight, text, query))
     return found
 
 
@@ -68,3 +70,8 @@ def _surges(before: pd.DataFrame, during: pd.DataFrame) -> pd.DataFrame:
 
 def _kind(body: str) -> str:
     return _VARIABLE.sub("*", _QUOTED.sub("*", body[:_LONGEST]))
+
+
+def _longest_part(kind: str) -> str:
+    """The longest text of a kind of lines in which nothing varies: what to search for."""
+    return max(kind.split("*"), key=len).strip()

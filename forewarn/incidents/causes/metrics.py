@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.incidents.causes.findings import F64, Finding, Window, part, spread
+from forewarn.risk.catalogue import failure_mode
+from forewarn.risk.quantities import format_share
+from forewarn.telemetry.limits import limit_pairs
+from forewarn.telemetry.queries import query_of
 from forewarn.telemetry.samples import SampleBatch, Series
 
+_PROMISES = ("error_rate_climb", "latency_breach")
 _RECENT = 60  # samples that tell what is usual
 _FEWEST = 3
 _NOISE = 3.0  # deviations that count as noise
@@ -84,6 +89,30 @@ def _change(series: Series, times: NDArray[np.int64], values: F64, window: Windo
     return Change(series, level, max(spread(usual, _RELATIVE * abs(level)), 1e-9), _upper(now) - level)
 
 
+def limit_findings(samples: SampleBatch, window: Window) -> list[Finding]:
+    """What is used up: signals with a limit of their own that came nearer to it, as shares of the limit.
+
+    What an entity promises (errors, response times) is told by what suffers, not here; CPU has a rule of its own.
+    """
+    points, found = dict(_points(samples)), []
+    for own, limit in limit_pairs(samples.series).items():
+        series, (_, told) = samples.series[own], points[samples.series[limit]]
+        if "cpu" in series.signal or failure_mode(series.signal).mode in _PROMISES or not len(told) or told[-1] <= 0:
+            continue
+        times, values = points[series]
+        change = _change(series, times, values / told[-1], window)
+        if change is not None and change.excess:
+            text = (
+                f"{series.name} of {series.entity} stood at {format_share(change.level)} of its limit and rose to "
+                f"{format_share(change.level + change.change)}, {change.deviation:.0f} times its usual spread"
+            )
+            size = min(change.change, 1.0)
+            found.append(
+                Finding(series.entity, "resource", change.excess, change.deviation, size, text, query_of(series))
+            )
+    return found
+
+
 def findings(seen: Iterable[Change], edges: Iterable[tuple[str, str]], with_time: bool = True) -> list[Finding]:
     """Findings in changes of metrics. `with_time` is for where no spans tell the time better.
 
@@ -123,10 +152,12 @@ def _resources(changed: Iterable[Change]) -> list[Finding]:
     found = []
     for c in cpu:
         if "utilization" in c.series.signal:
-            found.append(Finding(c.series.entity, "resource", c.excess, c.deviation, min(c.change, 1.0), _text(c)))
+            found.append(
+                Finding(c.series.entity, "resource", c.excess, c.deviation, min(c.change, 1.0), _text(c), _query(c))
+            )
         elif c.series.entity not in limited:
             size = part(c.change, c.level)
-            found.append(Finding(c.series.entity, "resource", size, c.deviation, size, _text(c)))
+            found.append(Finding(c.series.entity, "resource", size, c.deviation, size, _text(c), _query(c)))
     return found
 
 
@@ -140,9 +171,9 @@ def _errors(changed: Iterable[Change], edges: list[tuple[str, str]]) -> list[Fin
         servers = [server for client, server in edges if client == c.series.entity]
         if "client" in c.series.signal and servers:
             deviation, amount = min(c.deviation, _FROM_AFAR), c.excess / len(servers)
-            found += [Finding(end, "errors", amount, deviation, size, _text(c)) for end in servers]
+            found += [Finding(end, "errors", amount, deviation, size, _text(c), _query(c)) for end in servers]
         else:
-            found.append(Finding(c.series.entity, "errors", c.excess, c.deviation, size, _text(c)))
+            found.append(Finding(c.series.entity, "errors", c.excess, c.deviation, size, _text(c), _query(c)))
     return found
 
 
@@ -178,7 +209,7 @@ def _ways(changed: list[Change], rates: Mapping[str, float]) -> tuple[list[Findi
             text = f"calls from {client} to {server} took {extra:.3g} s longer on the way"
             for end, slow_share in share.items():
                 amount = rates.get(server, 1.0) * extra * slow_share / sum(share.values())
-                found.append(Finding(end, "time", amount, worst.deviation, size, text))
+                found.append(Finding(end, "time", amount, worst.deviation, size, text, _query(worst)))
     return found, called
 
 
@@ -201,7 +232,7 @@ def _own_time(
         own = max(flight - _ADDS_UP * waited[entity], 0.0)
         worst = max(served[entity], key=lambda c: c.deviation)
         size = part(own, worst.level * rates.get(entity, 1.0))
-        found.append(Finding(entity, "time", own, worst.deviation, size, _text(worst)))
+        found.append(Finding(entity, "time", own, worst.deviation, size, _text(worst), _query(worst)))
     return found
 
 
@@ -216,3 +247,7 @@ def _text(c: Change) -> str:
         f"{c.series.name} of {c.series.entity} was {c.level:.3g}{unit} and rose by {c.change:.3g}{unit}, "
         f"{c.deviation:.0f} times its usual spread"
     )
+
+
+def _query(c: Change) -> str:
+    return query_of(c.series)

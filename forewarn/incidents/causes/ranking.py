@@ -15,11 +15,16 @@ _TRUST: dict[Kind, float] = {"time": 1.0, "resource": 1.0, "errors": 1.0, "work"
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An entity that may be the cause. score: its share of all that is unusual, 0 to 1; reasons: strongest first."""
+    """An entity that may be the cause.
+
+    score: its share of all that is unusual, 0 to 1; reasons: strongest first; queries: one for each, '' where none is
+    known.
+    """
 
     entity: str
     score: float
     reasons: tuple[str, ...]
+    queries: tuple[str, ...] = ()
 
 
 def rank(findings: Iterable[Finding], candidates: Iterable[str] = ()) -> list[Suspect]:
@@ -46,10 +51,17 @@ def rank(findings: Iterable[Finding], candidates: Iterable[str] = ()) -> list[Su
         for finding in found:
             by_entity[finding.entity].append(finding)
     order = sorted(scores, key=lambda entity: (-scores[entity], entity))
-    return [Suspect(e, scores[e] / max(total, 1e-12), _reasons(by_entity[e])) for e in order]
+    suspects = []
+    for entity in order:
+        reasons = _reasons(by_entity[entity])
+        suspects.append(Suspect(entity, scores[entity] / max(total, 1e-12), tuple(reasons), tuple(reasons.values())))
+    return suspects
 
 
-def _reasons(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Sentences of the findings, the most unusual first, each once."""
+def _reasons(findings: Sequence[Finding]) -> dict[str, str]:
+    """Sentences of the findings and their queries, the most unusual first, each once."""
     ordered = sorted(findings, key=lambda f: -f.deviation)
-    return tuple(dict.fromkeys(f.text for f in ordered))
+    queries: dict[str, str] = {}
+    for finding in ordered:
+        queries.setdefault(finding.text, finding.query)
+    return queries

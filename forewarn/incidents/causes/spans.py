@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from forewarn.incidents.causes.findings import F64, Finding, Kind, Window, spread
+from forewarn.telemetry.queries import traceql
 from forewarn.telemetry.recording import Spans
 
 _DEPTH = 8  # 2^8 spans above each other within one service
@@ -64,7 +65,7 @@ def time_findings(seen: Visits, window: Window) -> list[Finding]:
             rows["excess"].sum() / seconds,
             rows["deviation"].max(),
             _size(rows["excess"].sum(), rows["whole"].sum()),
-            _own_text(str(entity), rows),
+            *_own_text(str(entity), rows),
         )
         for entity, rows in own.groupby("entity")
     ]
@@ -81,7 +82,9 @@ def work_findings(seen: Visits, window: Window) -> list[Finding]:
         for row in _rows(_shift(table, column, window)):
             share = 1.0 - float(np.exp(-row.excess)) if kind == "work" else row.excess
             words = text.format(what=row.what, entity=row.entity, share=share)
-            found.append(Finding(row.entity, kind, share * row.weight, row.deviation, share * row.weight, words))
+            found.append(
+                Finding(row.entity, kind, share * row.weight, row.deviation, share * row.weight, words, _query(row))
+            )
     return found
 
 
@@ -113,7 +116,8 @@ def _way_findings(way: pd.DataFrame, seconds: float) -> list[Finding]:
         text = f"calls from {row.entity} to {row.peer} took {row.excess / row.calls:.3g} s longer on the way"
         size = _size(row.excess, row.whole)
         for end, slow in blame.items():
-            found.append(Finding(end, "time", row.excess / seconds * slow / total, row.deviation, size, text))
+            amount = row.excess / seconds * slow / total
+            found.append(Finding(end, "time", amount, row.deviation, size, text, traceql(row.entity)))
     return found
 
 
@@ -126,9 +130,15 @@ def _rows(table: pd.DataFrame) -> Iterable[Any]:
     return table.itertuples()
 
 
-def _own_text(entity: str, rows: pd.DataFrame) -> str:
+def _own_text(entity: str, rows: pd.DataFrame) -> tuple[str, str]:
     worst = rows.sort_values("excess").iloc[-1]
-    return f"{worst['what']} spent {worst['excess'] / worst['calls']:.3g} s more in {entity} itself, calls not counted"
+    more = worst["excess"] / worst["calls"]
+    text = f"{worst['what']} spent {more:.3g} s more in {entity} itself, calls not counted"
+    return text, traceql(entity, str(worst["what"]), float(more))
+
+
+def _query(row: Any) -> str:
+    return traceql(row.entity, str(row.what))
 
 
 def _excess(table: pd.DataFrame, keys: list[str], window: Window) -> pd.DataFrame:
