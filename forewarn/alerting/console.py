@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forewarn.alerting import wording
-from forewarn.alerting.channel import Notification
+from forewarn.alerting.channel import Digest, Notification
 from forewarn.incidents.paging import CLOSINGS
 
 logger = structlog.get_logger(__name__)
@@ -17,9 +17,8 @@ _COLOURS = {"critical": "red", "warning": "yellow", "info": "blue"}
 class ConsoleChannel:
     """Prints to standard output. Text of telemetry is printed as it is: no markup, no control characters."""
 
-    name = "console"
-
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, name: str = "console") -> None:
+        self.name = name
         self._console = console or Console(highlight=False)
 
     def send(self, notification: Notification) -> None:
@@ -30,6 +29,13 @@ class ConsoleChannel:
             severity=incident.severity, title=wording.one_line(incident.title),
         )  # fmt: skip
         self._console.print(render_panel(notification))
+
+    def send_digest(self, digest: Digest) -> None:
+        """See Channel."""
+        title = wording.digest_title(digest)
+        logger.info("incidents told", title=title, incidents=len(digest.notifications))
+        lines = [Text(wording.told_line(n)) for n in digest.notifications]
+        self._console.print(Panel(Group(*lines), title=Text(title), title_align="left", subtitle=Text(digest.url)))
 
     def close(self) -> None:
         """See Channel."""
@@ -50,6 +56,8 @@ def render_panel(notification: Notification) -> Panel:
     if not closed:
         parts += [Text(f"→ {text}", style="bold") for text, _ in wording.advice(incident.actions)]
     parts += [Text(f"also affected: {text}", style="dim") for text in wording.affected(notification.others)]
+    if notification.why:
+        parts.append(Text(wording.plain_why(notification), style="dim"))
     label = wording.headline(notification) + ("" if closed else f" · {incident.severity}")
     return Panel(
         Group(*parts),

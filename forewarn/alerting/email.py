@@ -8,7 +8,7 @@ from functools import cache
 import jinja2
 
 from forewarn.alerting import wording
-from forewarn.alerting.channel import Notification, Undelivered
+from forewarn.alerting.channel import Digest, Notification, Receipt, Undelivered
 from forewarn.alerting.picture import alt_text, draw_forecast, warm_up
 from forewarn.config.settings import Settings
 from forewarn.incidents.paging import CLOSINGS
@@ -22,9 +22,10 @@ _CID = "forecast@forewarn"
 class EmailChannel:
     """Sends over SMTP. A repetition after a crash has the same Message-ID, by which mail servers can drop it."""
 
-    name = "email"
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, name: str = "email", to: str | None = None) -> None:
+        """to: other recipients than those of the settings. Raises ValueError without a server."""
+        self.name = name
+        self._to = to or settings.mail_to
         if settings.smtp_host is None:
             raise ValueError("e-mail needs an SMTP server: set FOREWARN_SMTP_HOST")
         self._host, self._port = settings.smtp_host, settings.smtp_port
@@ -33,7 +34,14 @@ class EmailChannel:
 
     def send(self, notification: Notification) -> None:
         """See Channel."""
-        mail = render_mail(notification, self._settings.mail_from, self._settings.mail_to)
+        self._deliver(render_mail(notification, self._settings.mail_from, self._to))
+
+    def send_digest(self, digest: Digest) -> Receipt:
+        """See Channel. What comes later about one of these incidents is an answer to this mail."""
+        self._deliver(render_digest(digest, self._settings.mail_from, self._to))
+        return {"message_id": digest.message_id}
+
+    def _deliver(self, mail: EmailMessage) -> None:
         try:
             with smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_SECONDS) as server:
                 self._sign_in(server)
@@ -68,9 +76,10 @@ def render_mail(notification: Notification, sender: str, recipients: str) -> Ema
     mail["Subject"] = f"{'Re: ' if notification.thread else ''}[Forewarn] {wording.one_line(notification.subject, 150)}"
     mail["Date"] = notification.incident.updated_at
     mail["Message-ID"] = _message_id(notification.message_id)
-    if notification.thread:
-        mail["In-Reply-To"] = _message_id(notification.thread[-1])
-        mail["References"] = " ".join(_message_id(m) for m in notification.thread)
+    thread = _thread(notification)
+    if thread:
+        mail["In-Reply-To"] = thread[-1]
+        mail["References"] = " ".join(thread)
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Forewarn-Incident"] = notification.incident.incident_id
     mail.set_content(_templates(False).get_template("incident.txt.j2").render(facts))
@@ -79,6 +88,32 @@ def render_mail(notification: Notification, sender: str, recipients: str) -> Ema
         html = mail.get_payload()[1]  # type: ignore[index]
         html.add_related(picture, "image", "png", cid=f"<{_CID}>", filename="forecast.png", disposition="inline")  # type: ignore[union-attr]
     return mail
+
+
+def render_digest(digest: Digest, sender: str, recipients: str) -> EmailMessage:
+    """One mail about several incidents."""
+    title = wording.digest_title(digest)
+    mail = EmailMessage(policy=POLICY)
+    mail["From"], mail["To"] = sender, recipients
+    mail["Subject"] = f"[Forewarn] {title}"
+    mail["Date"] = max(n.incident.updated_at for n in digest.notifications)
+    mail["Message-ID"] = _message_id(digest.message_id)
+    mail["Auto-Submitted"] = "auto-generated"
+    lines = [(wording.told_line(n), n.url, _COLOURS[_colour(n)]) for n in digest.notifications]
+    facts = {"title": title, "lines": lines, "why": wording.one_line(digest.why, 400), "url": digest.url}
+    mail.set_content(_templates(False).get_template("digest.txt.j2").render(facts))
+    mail.add_alternative(_templates(True).get_template("digest.html.j2").render(facts), subtype="html")
+    return mail
+
+
+def _thread(notification: Notification) -> list[str]:
+    """Message-IDs of the earlier mails; where one was a digest, that of the digest."""
+    earlier = zip(notification.thread, [*notification.receipts, *({} for _ in notification.thread)], strict=False)
+    return list(dict.fromkeys(_message_id(str(receipt.get("message_id", own))) for own, receipt in earlier))
+
+
+def _colour(notification: Notification) -> str:
+    return "closed" if notification.reason in CLOSINGS else notification.incident.severity
 
 
 def _picture(notification: Notification) -> tuple[str, bytes | None]:
@@ -115,6 +150,9 @@ def _facts(notification: Notification, alt: str, picture: str) -> dict[str, obje
         "evidence": wording.evidence(notification),
         "affected": wording.affected(notification.others),
         "url": notification.url,
+        "why": wording.plain_why(notification),
+        "confirm": "" if closed else notification.links.confirm,
+        "dismiss": "" if closed else notification.links.dismiss,
         "at": format_instant(incident.updated_at),
         "model": wording.one_line(risk.model_version, 80) if risk is not None else "",
         "incident_id": incident.incident_id,

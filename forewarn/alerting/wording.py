@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from forewarn.alerting.channel import Notification
+from forewarn.alerting.channel import Digest, Notification
 from forewarn.incidents.episodes import Episode
 from forewarn.incidents.modes import words_of
+from forewarn.incidents.paging import CLOSINGS
 from forewarn.risk.quantities import format_duration, format_interval, format_share, format_value
 from forewarn.risk.records import Action, Driver
 
@@ -17,6 +18,10 @@ HEADLINES = {
     "withdrawn": "Prediction withdrawn",
     "expired": "It did not happen",
     "averted": "Averted",
+    "raised": "It got worse",
+    "updated": "News",
+    "acknowledged": "Someone is on it",
+    "repeated": "Still open",
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
@@ -86,3 +91,34 @@ def _affected(episode: Episode) -> str:
     size = f" (limit {format_value(limit, episode.unit, episode.signal)})" if limit is not None else ""
     state = {"firing": "has failed", "resolved": "is over"}.get(episode.state, episode.state)
     return f"{episode.entity}: {words_of(episode.mode, episode.signal).noun}{size}, {state}"
+
+
+def told_line(notification: Notification) -> str:
+    """One line of a digest: `critical · shop/db: connection pool reaches its limit of 100 · 2.1 h left`."""
+    incident = notification.incident
+    closed = notification.reason in CLOSINGS
+    left = countdown(notification)
+    parts = [headline(notification) if closed else incident.severity, one_line(incident.title)]
+    if not closed and incident.failed_at is not None:
+        parts.append("has failed")
+    elif not closed and left is not None:
+        parts.append(f"{left[0]} left")
+    return " · ".join(parts)
+
+
+def digest_title(digest: Digest) -> str:
+    """`4 incidents: 2 critical, 2 warning`, and that they were held back where they were."""
+    counts: dict[str, int] = {}
+    for notification in digest.notifications:
+        word = "over" if notification.reason in CLOSINGS else notification.incident.severity
+        counts[word] = counts.get(word, 0) + 1
+    order = ("critical", "warning", "info", "over")
+    number = len({n.incident.incident_id for n in digest.notifications})
+    what = ", ".join(f"{counts[word]} {word}" for word in order if word in counts)
+    held = "Held back by the rate limit: " if digest.held else ""
+    return f"{held}{number} incident{'s' if number > 1 else ''}: {what}"
+
+
+def plain_why(notification: Notification) -> str:
+    """Why it is told now, for the small print."""
+    return one_line(notification.why, 400)

@@ -1,6 +1,7 @@
 """What engineers said: verdicts on incidents, and silences."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -9,15 +10,14 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from forewarn.incidents.records import Incident
+from forewarn.alerting.silences import Silence, check_silence
 
-VERDICTS = ("confirmed", "dismissed", "averted")
-MATCHED = ("entity", "signal", "mode", "severity")
+VERDICTS = ("confirmed", "dismissed", "averted", "acknowledged")
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A verdict: 'confirmed', 'dismissed' (a false alarm) or 'averted' (someone acted).
+    """A verdict: 'confirmed', 'dismissed' (a false alarm), 'averted' (someone acted) or 'acknowledged' (seen).
 
     It is on an incident, or on an episode and so on its incident.
     """
@@ -30,23 +30,6 @@ class Feedback:
     author: str
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Says nothing about incidents that match, from starts_at until ends_at (wall clock)."""
-
-    silence_id: str
-    matcher: dict[str, str]  # equal values of 'entity', 'signal', 'mode', 'severity'; a missing key matches all
-    starts_at: datetime
-    ends_at: datetime
-    reason: str
-    author: str
-
-    def matches(self, incident: Incident, at: datetime) -> bool:
-        """Whether it covers the incident at this (wall clock) time."""
-        fields = {name: getattr(incident, name) for name in MATCHED}
-        return self.starts_at <= at < self.ends_at and all(fields[k] == v for k, v in self.matcher.items())
-
-
 def check_feedback(feedback: Feedback) -> Feedback:
     """Raises ValueError that says what is allowed."""
     if feedback.verdict not in VERDICTS:
@@ -56,21 +39,12 @@ def check_feedback(feedback: Feedback) -> Feedback:
     return feedback
 
 
-def check_silence(silence: Silence) -> Silence:
-    """Raises ValueError that says what is wrong and what is allowed."""
-    unknown = set(silence.matcher) - set(MATCHED)
-    if unknown:
-        raise ValueError(f"a silence cannot match '{min(unknown)}': use {', '.join(MATCHED)}")
-    if not silence.matcher:
-        raise ValueError(f"a silence of everything is not allowed: name at least one of {', '.join(MATCHED)}")
-    if silence.ends_at <= silence.starts_at:
-        raise ValueError("a silence must end after it starts")
-    return silence
-
-
 def new_id() -> str:
     """Identity of a new verdict or silence."""
     return str(uuid.uuid4())
+
+
+__all__ = ["Feedback", "FeedbackStore", "PostgresFeedback", "Silence", "check_silence", "new_id"]
 
 
 class FeedbackStore(Protocol):
@@ -81,6 +55,9 @@ class FeedbackStore(Protocol):
 
     def of(self, incident_id: str) -> list[Feedback]:
         """Verdicts on an incident, oldest first."""
+
+    def latest(self, incident_ids: Sequence[str]) -> dict[str, Feedback]:
+        """The last verdict on each of these incidents that has one."""
 
     def unhandled(self) -> list[Feedback]:
         """Verdicts that the alerter has not acted on yet, oldest first."""
@@ -123,6 +100,16 @@ class PostgresFeedback:
             (incident_id,),
         ).fetchall()
 
+    def latest(self, incident_ids: Sequence[str]) -> dict[str, Feedback]:
+        """See FeedbackStore."""
+        cursor = self._connection.cursor(row_factory=class_row(Feedback))
+        rows = cursor.execute(
+            b"select feedback_id::text, incident_id::text, episode::text, verdict, note, author from feedback"
+            b" where incident_id = any(%s::uuid[]) order by given_at, feedback_id",
+            (list(incident_ids),),
+        )
+        return {f.incident_id: f for f in rows if f.incident_id is not None}
+
     def unhandled(self) -> list[Feedback]:
         """See FeedbackStore."""
         cursor = self._connection.cursor(row_factory=class_row(Feedback))
@@ -141,7 +128,7 @@ class PostgresFeedback:
         self._connection.execute(
             b"insert into silences (silence_id, matcher, starts_at, ends_at, reason, author)"
             b" values (%s, %s, %s, %s, %s, %s)",
-            (s.silence_id, Jsonb(s.matcher), s.starts_at, s.ends_at, s.reason, s.author),
+            (s.silence_id, Jsonb(dict(s.matcher)), s.starts_at, s.ends_at, s.reason, s.author),
         )
 
     def end_silence(self, silence_id: str, at: datetime) -> bool:

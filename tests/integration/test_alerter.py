@@ -156,13 +156,15 @@ def test_a_silence_withholds_until_it_ends(stack: Stack, database: psycopg.Conne
     PostgresFeedback(database).add_silence(silence)
     with stack.alerter():
         stack.send(risk(0), risk(0, "shop/cache"))
-        eventually(lambda: counted(database, "select count(*) from outbox where status = 'silenced'") == 2)
+        eventually(
+            lambda: counted(database, "select count(*) from outbox where status = 'held' and held_for = 'silence'") == 2
+        )
         eventually(lambda: len(stack.inbox.mails) == 1)
         assert "shop/cache" in stack.inbox.subjects[0]
         assert PostgresFeedback(database).end_silence(silence.silence_id, datetime.now(UTC))
         eventually(lambda: len(stack.inbox.mails) == 2, 15)
     reason = database.execute(b"select reason from audit where action = 'withhold ''opened'' on email'").fetchall()
-    assert len(reason) == 1 and reason[0][0].startswith("silenced by ada until")
+    assert len(reason) == 1 and reason[0][0].startswith("silence: silenced by ada until")
 
 
 def test_an_engineer_averts_it(stack: Stack, database: psycopg.Connection[Any]) -> None:

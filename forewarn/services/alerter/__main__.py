@@ -2,18 +2,22 @@
 
 import os
 import socket
+import sys
 import threading
 
 import psycopg
 import structlog
 from confluent_kafka import KafkaException
 
-from forewarn.alerting.channel import Channel
-from forewarn.alerting.console import ConsoleChannel
-from forewarn.alerting.email import EmailChannel
+from forewarn.alerting.links import LinkSigner
+from forewarn.alerting.policy import Policy
+from forewarn.alerting.policy_file import PolicyError
 from forewarn.config.settings import Settings
-from forewarn.services.alerter.sender import Sender
+from forewarn.services.alerter.alerting_file import AlertingFile
+from forewarn.services.alerter.causes import CauseFinder
+from forewarn.services.alerter.compose import Composer
 from forewarn.services.alerter.session import LogUnavailableError, Session, leadership
+from forewarn.services.alerter.switchboard import Switchboard
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.services.metrics import MetricsServer
@@ -29,13 +33,12 @@ _PASSING = (
 )  # fmt: skip
 
 
-def channels_of(settings: Settings) -> list[Channel]:
-    """The console always, e-mail where there is an SMTP server."""
-    return [ConsoleChannel(), *([EmailChannel(settings)] if settings.smtp_host else [])]
-
-
 def run(settings: Settings, stop: threading.Event) -> None:
-    """Serve until stopped; wait for a broker or a database that is away, and say so."""
+    """Serve until stopped; wait for a broker or a database that is away, and say so.
+
+    Raises PolicyError or OSError for an alerting file that cannot be used at the start.
+    """
+    file = AlertingFile(settings)
     url = settings.postgres_url.get_secret_value()
     with (
         Heartbeat(url, "alerter", f"{socket.gethostname()}-{os.getpid()}") as heartbeat,
@@ -45,40 +48,46 @@ def run(settings: Settings, stop: threading.Event) -> None:
             try:
                 create_tables(url)
                 create_topics(settings.kafka_bootstrap, settings.kafka_partitions, wait_seconds=5)
-                serve(settings, stop, heartbeat.counters)
+                serve(settings, file, stop, heartbeat.counters)
             except _PASSING as error:
                 logger.warning("alerter: waiting, then trying again", error=str(error).strip())
                 stop.wait(_RETRY_SECONDS)
     logger.info("alerter stopped")
 
 
-def serve(settings: Settings, stop: threading.Event, counters: dict[str, float]) -> None:
+def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counters: dict[str, float]) -> None:
     """One term: take the lead, follow the log, send messages. Raises what ends the term."""
     url = settings.postgres_url.get_secret_value()
-    channels = channels_of(settings)
 
     def count(name: str) -> None:
         counters[name] = counters.get(name, 0) + 1
 
-    senders = [Sender(url, channel, settings.public_url, count) for channel in channels]
+    def policy() -> Policy:
+        return file.policy
+
+    compose = Composer(settings.public_url, LinkSigner.of(settings), policy)
+    switchboard = Switchboard(settings, compose, count)
+    causes = CauseFinder(url, settings, count)
 
     def wake() -> None:
-        for sender in senders:
-            sender.wake()
+        switchboard.wake()
+        causes.wake()
 
     with leadership(url, stop) as connection:
         if connection is None:
             return
-        session = Session(connection, settings, tuple(c.name for c in channels), counters, wake)
-        logger.info("alerter is active", channels=[c.name for c in channels])
-        for sender in senders:
-            sender.start()
+        session = Session(connection, settings, policy, counters, wake)
+        logger.info("alerter is active", channels=list(file.policy.channels))
+        switchboard.follow(file.policy)
+        causes.start()
         try:
             while not stop.is_set():
                 session.step()
+                if file.refresh(session.note):
+                    switchboard.follow(file.policy)
         finally:
-            for sender in senders:
-                sender.stop()
+            causes.stop()
+            switchboard.stop()
             session.close()
 
 
@@ -86,7 +95,10 @@ def main() -> None:
     """Entry point."""
     settings = Settings()
     configure_logging(settings)
-    run(settings, stop_event())
+    try:
+        run(settings, stop_event())
+    except (PolicyError, OSError, UnicodeDecodeError) as error:
+        sys.exit(f"alerter: the alerting file {settings.alerting} cannot be used:\n{error}")
 
 
 if __name__ == "__main__":

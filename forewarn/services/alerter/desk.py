@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from forewarn.alerting.defaults import policy_of
 from forewarn.evaluation.ledger import (
     Prediction,
     episode_of_failure,
@@ -16,7 +17,6 @@ from forewarn.incidents.assembly import assemble, incident_id_of, is_news
 from forewarn.incidents.episodes import Episode
 from forewarn.incidents.graph import ServiceGraph
 from forewarn.incidents.grouping import Group, assign
-from forewarn.incidents.paging import should_page
 from forewarn.incidents.records import Incident
 from forewarn.risk.records import (
     Abstained,
@@ -27,6 +27,7 @@ from forewarn.risk.records import (
     Watermark,
     episode_of,
 )
+from forewarn.services.alerter.dispatcher import Dispatcher
 from forewarn.stores.audit import AuditStore
 from forewarn.stores.feedback import Feedback, FeedbackStore
 from forewarn.stores.incidents import IncidentStore
@@ -60,16 +61,21 @@ class Rules:
 class Desk:
     """Takes records in the order of their event times, each in its caller's transaction; a record twice is one."""
 
-    def __init__(self, stores: Stores, rules: Rules) -> None:
+    def __init__(self, stores: Stores, rules: Rules, dispatcher: Dispatcher | None = None) -> None:
+        """dispatcher: decides who is told, when its owner sweeps; without one, each change is told at once."""
         self._stores = stores
         self._rules = rules
+        self._sweeps = dispatcher is None
+        self._dispatcher = dispatcher or _telling_at_once(stores, rules.channels)
         self._expired_until: dict[str, datetime] = {}
         self._graph = ServiceGraph(stores.incidents.edges())
+        self._dispatcher.use_graph(self._graph)
         self._track: dict[tuple[str, str], str] = {}
 
     def refresh_graph(self) -> None:
         """Read the service graph again; forget the track records that were read."""
         self._graph = ServiceGraph(self._stores.incidents.edges())
+        self._dispatcher.use_graph(self._graph)
         self._track.clear()
 
     def take_risk(self, risk: Risk) -> bool:
@@ -132,7 +138,7 @@ class Desk:
         stores.audit.write(feedback.author, feedback.verdict, subject, reason)
         episodes = incident.episodes if incident else [feedback.episode] if feedback.episode else []
         pending = stores.ledger.unresolved(episodes)
-        if not pending or feedback.verdict == "confirmed":
+        if not pending or feedback.verdict in ("confirmed", "acknowledged"):
             return
         newest = max(p.predicted_at for p in pending)
         clock = stores.ledger.watermarks().get(namespace_of(pending[0].entity), newest)
@@ -231,19 +237,17 @@ class Desk:
         changed = previous is None or (previous.state, previous.severity) != (incident.state, incident.severity)
         if changed:
             stores.audit.write(ACTOR, incident.state, incident_id, f"severity {incident.severity}: {why}")
-        self._tell(incident, changed)
-
-    def _tell(self, incident: Incident, changed: bool) -> None:
-        stores = self._stores
-        verdict = should_page(incident, stores.outbox.told(incident.incident_id))
-        if verdict.page:
-            stores.outbox.enqueue(incident.incident_id, incident.version, verdict.message, self._rules.channels)
-        if verdict.page or changed:
-            action = f"{'tell' if verdict.page else 'withhold'} '{verdict.message}'"
-            stores.audit.write(ACTOR, action, incident.incident_id, verdict.reason)
+        self._dispatcher.note(incident, changed)
+        if self._sweeps:
+            self._dispatcher.sweep()
 
     def _track_record(self, cause: Episode) -> str:
         key = (cause.mode, namespace_of(cause.entity))
         if key not in self._track:
             self._track[key] = self._stores.ledger.track_record(*key).sentence
         return self._track[key]
+
+
+def _telling_at_once(stores: Stores, channels: Sequence[str]) -> Dispatcher:
+    everything = policy_of(channels, group_wait=0)
+    return Dispatcher(stores, lambda: everything)

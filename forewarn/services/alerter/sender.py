@@ -1,20 +1,19 @@
-"""Sends what is in the outbox: one thread a channel, with retries; what a channel took is not sent again."""
+"""Sends what the outbox holds for one channel: a thread of its own, with retries; what was taken is not sent again."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import structlog
 
-from forewarn.alerting.channel import Channel, Notification, Undelivered
+from forewarn.alerting.channel import Channel, Digest, Notification, Receipt, Undelivered
 from forewarn.incidents.paging import CLOSINGS
-from forewarn.incidents.records import Incident
+from forewarn.services.alerter.compose import Composer
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback
-from forewarn.stores.incidents import PostgresIncidents
-from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.outbox import Message, PostgresOutbox
 
 logger = structlog.get_logger(__name__)
@@ -23,7 +22,6 @@ ACTOR = "sender"
 GIVE_UP_AFTER = timedelta(hours=24)
 MAX_RETRY_SECONDS = 300.0
 POLL_SECONDS = 1.0
-SILENCE_SECONDS = 2.0  # how soon it is noticed that a silence was ended early
 
 
 def retry_seconds(attempts: int) -> float:
@@ -34,18 +32,20 @@ def retry_seconds(attempts: int) -> float:
 class Sender:
     """Empties the outbox of one channel.
 
-    A message is locked while it is sent and marked in the same transaction: killed before the channel took it, it is
-    sent later; killed after the mark, it is not sent again; in between it comes again with the same Message-ID.
+    A message is noted as being sent, locked while it is, and marked in the transaction of the lock: killed before the
+    channel took it, it is sent later; killed after the mark, it is not sent again; in between the channel is told that
+    it may have it already (`in_doubt`), and the message has the same identity.
     """
 
-    def __init__(self, postgres_url: str, channel: Channel, public_url: str, count: Callable[[str], None]) -> None:
-        self._url = psycopg.conninfo.make_conninfo(postgres_url, application_name=f"sender-{channel.name}")
+    def __init__(self, postgres_url: str, channel: Channel, compose: Composer, count: Callable[[str], None]) -> None:
+        self._url = psycopg.conninfo.make_conninfo(postgres_url, application_name=f"sender-{channel.name}"[:60])
         self._channel = channel
-        self._public_url = public_url.rstrip("/")
+        self._compose = compose
         self._count = count
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sender-{channel.name}", daemon=True)
+        self._refreshed = float("-inf")
 
     def start(self) -> None:
         """Begin to send."""
@@ -59,7 +59,8 @@ class Sender:
         """End after the message that is being sent."""
         self._stopped.set()
         self._wake.set()
-        self._thread.join(timeout=seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
         self._channel.close()
 
     def _run(self) -> None:
@@ -73,34 +74,35 @@ class Sender:
 
     def _drain(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopped.is_set():
+            self._refresh(connection)
             if not self.send_next(connection):
                 self._wake.wait(POLL_SECONDS)
                 self._wake.clear()
 
     def send_next(self, connection: psycopg.Connection[Any]) -> bool:
-        """Deal with the next message that is due; False where there is none."""
-        outbox = PostgresOutbox(connection)
-        with outbox.claim([self._channel.name]) as message:
-            if message is None:
-                return False
-            incident = PostgresIncidents(connection).get(message.incident_id, message.version)
-            if incident is None:
-                outbox.mark(message.message_id, "failed", f"there is no version {message.version} of its incident")
-            elif not self._hold_back(connection, message, incident):
-                self._send(connection, message, incident)
-        return True
+        """Deal with what is due next, a message or a batch; False where there is nothing."""
+        with PostgresOutbox(connection).claim(self._channel.name) as messages:
+            wanted = [m for m in messages if not self._hold_back(connection, m)]
+            if wanted:
+                self._send(connection, wanted)
+        return bool(messages)
 
-    def _hold_back(self, connection: psycopg.Connection[Any], message: Message, incident: Incident) -> bool:
-        """Park a message that a silence covers; drop one that time has overtaken."""
+    def _hold_back(self, connection: psycopg.Connection[Any], message: Message) -> bool:
+        """Give back what a silence covers by now; drop what time has overtaken."""
         outbox, audit, now = PostgresOutbox(connection), PostgresAudit(connection), datetime.now(UTC)
-        silence = next((s for s in PostgresFeedback(connection).silences(now) if s.matches(incident, now)), None)
-        if silence is not None:
-            reason = f"silenced by {silence.author} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.reason}"
-            left = (silence.ends_at - now).total_seconds()
-            outbox.mark(message.message_id, "silenced", reason, retry_seconds=min(left, SILENCE_SECONDS))
-            if message.status != "silenced":
-                audit.write(ACTOR, f"withhold '{message.reason}' on {message.channel}", message.incident_id, reason)
+        incident = self._compose.incident(connection, message)
+        if incident is None:
+            outbox.mark(message.message_id, "failed", f"there is no version {message.version} of its incident")
             return True
+        if message.attempts and message.reason not in CLOSINGS:
+            labels = self._compose.labels(incident)
+            silences = PostgresFeedback(connection).silences(now)
+            silence = next((s for s in silences if s.covers(labels, now)), None)
+            if silence is not None:
+                reason = f"silenced by {silence.author} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.reason}"
+                outbox.mark(message.message_id, "held", reason)
+                audit.write(ACTOR, f"withhold '{message.reason}' on {message.channel}", message.incident_id, reason)
+                return True
         overtaken = self._overtaken(outbox, message)
         if overtaken is not None:
             outbox.mark(message.message_id, "dropped", overtaken)
@@ -110,54 +112,70 @@ class Sender:
     @staticmethod
     def _overtaken(outbox: PostgresOutbox, message: Message) -> str | None:
         """Why a message is not worth sending any more, None where it is."""
-        sent = outbox.sent(message.incident_id, message.channel)
-        if message.reason in CLOSINGS and not sent:
+        if message.reason in CLOSINGS and not outbox.sent(message.incident_id, message.channel):
             return "nobody was told that it was open"
-        if message.status != "silenced" or message.created_at is None:
-            return None
-        later = any(s.created_at is not None and s.created_at > message.created_at for s in sent)
-        if later or outbox.waiting(message.incident_id, message.channel) > 1:
-            return "while it was silenced, the incident went on"
         return None
 
-    def _send(self, connection: psycopg.Connection[Any], message: Message, incident: Incident) -> None:
-        outbox, audit = PostgresOutbox(connection), PostgresAudit(connection)
-        action = f"'{message.reason}' on {message.channel}"
+    def _send(self, connection: psycopg.Connection[Any], messages: Sequence[Message]) -> None:
         try:
-            self._channel.send(self._notification(connection, message, incident))
+            receipt = self._deliver(connection, messages)
         except Exception as error:  # noqa: BLE001  # one message that cannot be made must not hold up the others
-            self._retry_or_fail(outbox, audit, message, error)
+            self._retry_or_fail(connection, messages, error)
             return
-        outbox.mark(message.message_id, "sent")
-        audit.write(ACTOR, f"sent {action}", message.incident_id, f"attempt {message.attempts + 1}")
+        outbox, audit = PostgresOutbox(connection), PostgresAudit(connection)
+        for m in messages:
+            outbox.mark(m.message_id, "sent", receipt=receipt)
+            together = f", with {len(messages) - 1} others" if len(messages) > 1 else ""
+            reason = f"attempt {m.attempts + 1}{together}"
+            audit.write(ACTOR, f"sent '{m.reason}' on {m.channel}", m.incident_id, reason)
         self._count("messages_sent_total")
 
-    def _retry_or_fail(self, outbox: PostgresOutbox, audit: PostgresAudit, message: Message, error: Exception) -> None:
-        if not isinstance(error, Undelivered):
-            logger.exception("sender: the message cannot be made", channel=message.channel, reason=message.reason)
-        text = f"{type(error).__name__}: {error}" if not isinstance(error, Undelivered) else str(error)
-        old = message.created_at is not None and datetime.now(UTC) - message.created_at > GIVE_UP_AFTER
-        if old or (isinstance(error, Undelivered) and error.permanent):
-            outbox.mark(message.message_id, "failed", text)
-            audit.write(ACTOR, f"gave up '{message.reason}' on {message.channel}", message.incident_id, text)
-            self._count("messages_failed_total")
-        else:
-            wait = retry_seconds(message.attempts)
-            outbox.mark(message.message_id, "pending", text, retry_seconds=wait)
-            self._count("messages_retried_total")
-        logger.warning("sender: a message was not taken", channel=message.channel, reason=message.reason, error=text)
+    def _deliver(self, connection: psycopg.Connection[Any], messages: Sequence[Message]) -> Receipt | None:
+        notifications = tuple(self._compose.notification(connection, m) for m in messages)
+        digest = messages[0].held_for == "rate_limit"
+        if len(notifications) == 1 and not digest:
+            return self._channel.send(notifications[0])
+        first = messages[0]
+        return self._channel.send_digest(
+            Digest(
+                first.batch_id or first.message_id, notifications, digest, first.why, self._compose.home,
+                any(m.in_doubt for m in messages),
+            )
+        )  # fmt: skip
 
-    def _notification(self, connection: psycopg.Connection[Any], message: Message, incident: Incident) -> Notification:
-        earlier = PostgresOutbox(connection).sent(message.incident_id, message.channel)
-        first = PostgresIncidents(connection).get(message.incident_id, earlier[0].version) if earlier else None
-        cause, *others = PostgresLedger(connection).episodes(incident.episodes)
-        return Notification(
-            message_id=message.message_id,
-            thread=tuple(m.message_id for m in earlier),
-            reason=message.reason,
-            incident=incident,
-            subject=(first or incident).title,
-            cause=cause,
-            others=tuple(others),
-            url=f"{self._public_url}/risk?incident={incident.incident_id}",
-        )
+    def _retry_or_fail(
+        self, connection: psycopg.Connection[Any], messages: Sequence[Message], error: Exception
+    ) -> None:
+        outbox, audit, first = PostgresOutbox(connection), PostgresAudit(connection), messages[0]
+        known = error if isinstance(error, Undelivered) else None
+        if known is None:
+            logger.exception("sender: the message cannot be made", channel=first.channel, reason=first.reason)
+        text = str(known) if known is not None else f"{type(error).__name__}: {error}"
+        asked = known.retry_seconds if known is not None else None
+        for m in messages:
+            old = m.created_at is not None and datetime.now(UTC) - m.created_at > GIVE_UP_AFTER
+            if old or (known is not None and known.permanent):
+                outbox.mark(m.message_id, "failed", text)
+                audit.write(ACTOR, f"gave up '{m.reason}' on {m.channel}", m.incident_id, text)
+                self._count("messages_failed_total")
+            else:
+                wait = max(retry_seconds(m.attempts), asked or 0.0)
+                outbox.mark(m.message_id, "pending", text, retry_seconds=wait)
+                self._count("messages_retried_total")
+        logger.warning("sender: a message was not taken", channel=first.channel, reason=first.reason, error=text)
+
+    def _refresh(self, connection: psycopg.Connection[Any]) -> None:
+        """Tell a channel that forgets what is still open."""
+        every: float | None = getattr(self._channel, "refresh_seconds", None)
+        if every is None or time.monotonic() - self._refreshed < every:
+            return
+        self._refreshed = time.monotonic()
+        open_ones = [
+            self._compose.current(connection, m) for m in PostgresOutbox(connection).told_open(self._channel.name)
+        ]
+        notifications: list[Notification] = [n for n in open_ones if n is not None]
+        try:
+            self._channel.refresh(notifications)  # type: ignore[attr-defined]  # see KeepsAlive
+        except Undelivered as error:
+            self._refreshed = time.monotonic() - every + min(every, 5.0)
+            logger.warning("sender: what is open was not taken", channel=self._channel.name, error=str(error))

@@ -12,20 +12,25 @@ import psycopg
 import structlog
 from confluent_kafka import KafkaException, Message, Producer
 
+from forewarn.alerting.fix_times import FixTimes
+from forewarn.alerting.policy import Policy
 from forewarn.config.settings import Settings
 from forewarn.incidents.records import encode_incident
 from forewarn.risk.records import FailureObserved, Risk, Watermark
 from forewarn.services.alerter.desk import Desk, Rules, Stores
+from forewarn.services.alerter.dispatcher import Dispatcher, Sources
 from forewarn.services.alerter.follower import Follower
 from forewarn.services.alerter.intake import Record, read_messages
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback
+from forewarn.stores.fix_times import read_fix_times
 from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.locks import Lock
 from forewarn.stores.log import dead_letter, producer
 from forewarn.stores.offsets import Place, advance, read_offsets
 from forewarn.stores.outbox import PostgresOutbox
+from forewarn.stores.silences import PostgresMaintenance
 from forewarn.telemetry import topics
 
 logger = structlog.get_logger(__name__)
@@ -78,7 +83,7 @@ class Session:
         self,
         connection: psycopg.Connection[Any],
         settings: Settings,
-        channels: tuple[str, ...],
+        policy: Callable[[], Policy],
         counters: dict[str, float],
         wake: Callable[[], None],
     ) -> None:
@@ -93,7 +98,12 @@ class Session:
             PostgresAudit(connection),
         )
         window = timedelta(seconds=settings.incident_window_seconds)
-        self._desk = Desk(self._stores, Rules(channels, settings.min_lead_seconds, window))
+        sources = Sources(
+            lambda: [row.window for row in PostgresMaintenance(connection).windows()],
+            lambda policy: FixTimes(read_fix_times(connection), policy.fix_times),
+        )
+        self._dispatcher = Dispatcher(self._stores, policy, sources)
+        self._desk = Desk(self._stores, Rules((), settings.min_lead_seconds, window), self._dispatcher)
         self._stored: dict[Place, int | None] = {**read_offsets(connection, GROUP)}
         self._follower = Follower(settings.kafka_bootstrap, {p: o for p, o in self._stored.items() if o is not None})
         self._producer: Producer = producer(settings.kafka_bootstrap)
@@ -104,6 +114,10 @@ class Session:
     def close(self) -> None:
         """Leave the log."""
         self._follower.close()
+
+    def note(self, action: str, reason: str) -> None:
+        """A decision that is about no incident, for the audit."""
+        self._stores.audit.write(GROUP, action, "alerting file", reason[:2000])
 
     def step(self) -> int:
         """Read once and store all that follows from it; how many messages were read."""
@@ -116,6 +130,7 @@ class Session:
         with self._connection.transaction():
             unreadable += self._take(records)
             acted = self._desk.take_feedback() + self._expire()
+            acted += self._dispatcher.sweep()
             for message, reason in unreadable:
                 self._reject(message, reason)
             self._store_offsets(messages)

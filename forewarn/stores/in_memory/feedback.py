@@ -1,5 +1,6 @@
 """Verdicts and silences in memory."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,6 +24,10 @@ class InMemoryFeedback:
     def of(self, incident_id: str) -> list[Feedback]:
         """See FeedbackStore."""
         return [f for f in self._feedback.values() if f.incident_id == incident_id]
+
+    def latest(self, incident_ids: Sequence[str]) -> dict[str, Feedback]:
+        """See FeedbackStore."""
+        return {i: said[-1] for i in incident_ids if (said := self.of(i))}
 
     def unhandled(self) -> list[Feedback]:
         """See FeedbackStore."""

@@ -1,0 +1,160 @@
+"""What is known when it is decided who is told: incidents with what was told of them, and what holds for all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from forewarn.alerting.calendars import Maintenance
+from forewarn.alerting.fix_times import FixTimes
+from forewarn.alerting.matching import labels_of
+from forewarn.alerting.messages import TOLD_ONCE, Message
+from forewarn.alerting.policy import Policy
+from forewarn.alerting.silences import Silence
+from forewarn.incidents.episodes import OPEN_STATES
+from forewarn.incidents.records import Incident
+from forewarn.telemetry.samples import namespace_of
+
+TOLD = ("pending", "sent", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Somebody answered: 'acknowledged', 'confirmed', 'dismissed', 'averted'."""
+
+    verdict: str
+    author: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An incident and its messages, oldest first. answer: the last one, None where nobody has answered."""
+
+    incident: Incident
+    labels: Mapping[str, str]
+    messages: tuple[Message, ...] = ()
+    answer: Answer | None = None
+
+    @classmethod
+    def of(
+        cls, incident: Incident, policy: Policy, messages: Sequence[Message] = (), answer: Answer | None = None
+    ) -> "Case":
+        """With the labels that the policy gives."""
+        return cls(incident, labels_of(incident, policy.own_labels(incident.entity)), tuple(messages), answer)
+
+    @property
+    def is_open(self) -> bool:
+        """Predicted or firing."""
+        return self.incident.state in OPEN_STATES
+
+    def told(self, channel: str) -> list[Message]:
+        """What a channel was told or is being told, follow-ups included."""
+        return [m for m in self.messages if m.channel == channel and m.status in TOLD]
+
+    def states_told(self, channel: str) -> list[str]:
+        """The states among them."""
+        return [m.reason for m in self.told(channel) if m.reason in TOLD_ONCE]
+
+    def held(self, channel: str | None = None) -> list[Message]:
+        """What waits for a decision."""
+        return [m for m in self.messages if m.status == "held" and channel in (None, m.channel)]
+
+    @property
+    def channels_told(self) -> list[str]:
+        """Channels that know of it, in the order in which they were told."""
+        return list(dict.fromkeys(m.channel for m in self.messages if m.status in TOLD and m.reason in TOLD_ONCE))
+
+    def first_told_at(self, channels: Sequence[str]) -> datetime | None:
+        """When one of these channels first took something."""
+        times = [m.sent_at for m in self.messages if m.channel in channels and m.status == "sent" and m.sent_at]
+        return min(times, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """first_held_at: since when something waits in a group; flushed_at: when it was last told."""
+
+    first_held_at: datetime | None = None
+    flushed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """released: when messages were released to a channel, as far back as its limit looks; a batch counts once.
+
+    digest_at: when the last digest was. rate_held_at: since when something waits for the next one.
+    """
+
+    released: tuple[datetime, ...] = ()
+    digest_at: datetime | None = None
+    rate_held_at: datetime | None = None
+
+
+def _independent(client: str, server: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a decision needs beside the case. now: wall clock. clocks: event clocks of namespaces.
+
+    open_cases: what can inhibit. depends(client, server): by the service graph. ended: (channel, entity, mode) and
+    when its last incident was told to be over.
+    """
+
+    now: datetime
+    policy: Policy
+    silences: Sequence[Silence] = ()
+    windows: Sequence[Maintenance] = ()
+    open_cases: Sequence[Case] = ()
+    depends: Callable[[str, str], bool] = _independent
+    clocks: Mapping[str, datetime] = field(default_factory=dict)
+    fix_times: FixTimes = field(default_factory=FixTimes)
+    groups: Mapping[str, GroupState] = field(default_factory=dict)
+    channels: Mapping[str, ChannelState] = field(default_factory=dict)
+    ended: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
+
+    def elapsed_seconds(self, incident: Incident) -> float:
+        """Event time since the incident's current version."""
+        clock = self.clocks.get(namespace_of(incident.entity))
+        return max((clock - incident.updated_at).total_seconds(), 0.0) if clock is not None else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a message. verdict: 'send', 'hold' or 'drop'.
+
+    code: what holds it: 'silence', 'maintenance', 'inhibited', 'cooldown', 'working_hours', 'group_wait',
+    'group_interval', 'rate_limit'; why it is sent or dropped is words alone. due: when it is worth deciding again.
+    """
+
+    incident_id: str
+    version: int
+    channel: str
+    reason: str
+    sequence: int
+    verdict: str
+    why: str
+    code: str | None = None
+    due: datetime | None = None
+    route: str = ""
+    group_key: str = ""
+    batch_id: str | None = None
+    told: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Decisions, and when the next one may be due without anything happening (None: never).
+
+    withheld: why nothing is to be told of a case, by incident.
+    """
+
+    decisions: tuple[Decision, ...] = ()
+    wake_at: datetime | None = None
+    withheld: Mapping[str, str] = field(default_factory=dict)
+
+
+def earliest(*times: datetime | None) -> datetime | None:
+    """The first of these; None where there is none."""
+    return min((t for t in times if t is not None), default=None)

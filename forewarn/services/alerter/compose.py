@@ -1,0 +1,78 @@
+"""Makes the notification of a message: its incident, episodes, thread, labels and signed links, from the stores."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from forewarn.alerting.channel import Notification
+from forewarn.alerting.links import LinkSigner
+from forewarn.alerting.matching import labels_of
+from forewarn.alerting.policy import Policy
+from forewarn.incidents.episodes import OPEN_STATES
+from forewarn.incidents.records import Incident
+from forewarn.stores.incidents import PostgresIncidents
+from forewarn.stores.ledger import PostgresLedger
+from forewarn.stores.outbox import Message, PostgresOutbox
+
+
+class Composer:
+    """Composes on the caller's connection. home: address of the dashboard."""
+
+    def __init__(self, public_url: str, signer: LinkSigner, policy: Callable[[], Policy]) -> None:
+        self.home = public_url.rstrip("/")
+        self._signer = signer
+        self._policy = policy
+
+    def incident(self, connection: psycopg.Connection[Any], message: Message) -> Incident | None:
+        """The version that a message tells of."""
+        return PostgresIncidents(connection).get(message.incident_id, message.version)
+
+    def labels(self, incident: Incident) -> dict[str, str]:
+        """With those of the alerting file."""
+        return labels_of(incident, self._policy().own_labels(incident.entity))
+
+    def notification(self, connection: psycopg.Connection[Any], message: Message) -> Notification:
+        """Raises LookupError where the incident is not there."""
+        incidents, outbox = PostgresIncidents(connection), PostgresOutbox(connection)
+        incident = incidents.get(message.incident_id, message.version)
+        if incident is None:
+            raise LookupError(f"there is no version {message.version} of incident {message.incident_id}")
+        earlier = outbox.sent(message.incident_id, message.channel)
+        first = incidents.get(message.incident_id, earlier[0].version) if earlier else None
+        cause, *others = PostgresLedger(connection).episodes(incident.episodes)
+        return Notification(
+            message_id=message.message_id,
+            thread=tuple(m.message_id for m in earlier),
+            reason=message.reason,
+            incident=incident,
+            subject=(first or incident).title,
+            cause=cause,
+            others=tuple(others),
+            url=f"{self.home}/risk?incident={incident.incident_id}",
+            why=message.why,
+            receipts=tuple(m.receipt for m in earlier),
+            labels=self.labels(incident),
+            links=self._signer.links(incident.incident_id, incident.version, message.channel),
+            shared=self._shared(connection, earlier),
+            in_doubt=message.in_doubt,
+        )
+
+    def current(self, connection: psycopg.Connection[Any], message: Message) -> Notification | None:
+        """What a channel was told last, as it is now; None where it is over."""
+        incident = PostgresIncidents(connection).get(message.incident_id)
+        if incident is None or incident.state not in OPEN_STATES:
+            return None
+        told = self.notification(connection, message)
+        labels = {**self.labels(incident), "severity": told.incident.severity}  # as told: they are its identity
+        return replace(told, labels=labels)
+
+    @staticmethod
+    def _shared(connection: psycopg.Connection[Any], earlier: list[Message]) -> bool:
+        """Whether another open incident was told under the same receipt."""
+        if not earlier or not earlier[0].batch_id:
+            return False
+        first, incidents = earlier[0], PostgresIncidents(connection)
+        others = set(PostgresOutbox(connection).sharing(first.receipt, first.channel)) - {first.incident_id}
+        return any((i := incidents.get(other)) is not None and i.state in OPEN_STATES for other in others)
