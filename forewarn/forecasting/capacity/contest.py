@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forewarn.forecasting.capacity.direct import DirectQuantiles, unit_of
 from forewarn.forecasting.capacity.horizons import HIGH, HOURS, LEVELS, LOW, TINY, Floats, came, crps, increasing
@@ -19,24 +20,28 @@ from forewarn.forecasting.capacity.signal_class import CLASSES, class_of
 
 DIRECT = "direct"
 BANDS = (slice(0, 3), slice(3, 7), slice(7, 12))  # up to 6 h, to 48 h, to a week
+Rows = NDArray[np.int64]
 _ORIGINS = 16
+_FEWEST_ORIGINS = 3  # on either side of the half: fewer decide nothing
+_CONTENDERS = 256
 _OWN = 30  # errors of a series' own that weigh as much as those of its class
 _DIRECT = 60  # windows that weigh as much as what the direct quantiles learned from shapes
 _TELLING = 4  # series from which a winner may be more than chance
 _ERRORS = 2.0  # standard errors by which it must be ahead
 _TEAM = 4
+_FEWEST = 5  # errors from which quantiles of them say something
 
 
 class MaximaForecaster(Protocol):
-    """Another candidate that gives maxima: `maxima` [S, K] from past [S, T], learned before by `learn`."""
+    """Another candidate, which may know more of the series than their past: `rows` says which series are asked for."""
 
     name: str
 
     def learn(self, past: Floats) -> None:
-        """Fit to the past alone."""
+        """Fit to the first cells of the past of some series, alone."""
 
-    def maxima(self, past: Floats) -> Floats:
-        """[S, K] for each of HOURS."""
+    def maxima(self, past: Floats, rows: Rows) -> Floats:
+        """[len(rows), K] for each of HOURS after past [len(rows), T]; may be asked at any earlier time, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +75,37 @@ class CapacityContest:
         self.standings: list[Standing] = []
 
     def learn(self, past: Floats) -> None:
-        """past [S, T], T >= 24, without missing cells. Series of one length learn together."""
+        """past [S, T], T >= 24, without missing cells. Series of one length learn together, at most 256 of them: the
+        others take the offsets of their class."""
         self.signal_class = class_of(past)
+        self._rows = np.unique(np.linspace(0, len(past) - 1, min(len(past), _CONTENDERS)).astype(np.int64))
+        self._class = self.signal_class[self._rows]
         self._offsets: dict[str, Floats] = {}
         self._members: dict[tuple[int, int], list[str]] = {}
         self.standings = []
         origins = origins_of(past.shape[1])
-        evidence = self._evidence(past, origins)
+        evidence = self._evidence(past[self._rows], origins)
         half = len(origins) // 2
-        if half >= 3:
+        if half >= _FEWEST_ORIGINS:
             offsets = self._all_offsets(evidence, origins, slice(0, half))
-            held = {name: self._with(offsets[name], said[half:]) for name, said in evidence.said.items()}
-            for index in np.unique(self.signal_class):
+            held = {name: _with(offsets[name][self._rows], said[half:]) for name, said in evidence.said.items()}
+            for index in np.unique(self._class):
                 self._decide(int(index), held, evidence.truth[half:])
-        self._offsets = self._all_offsets(evidence, origins, slice(None)) if origins else {}
-        for other in self._others.values():
-            other.learn(past)
+        if origins:
+            self._offsets = self._all_offsets(evidence, origins, slice(None))
+        for name in {name for members in self._members.values() for name in members} & self._others.keys():
+            self._others[name].learn(past)
 
     def quantiles(self, past: Floats) -> Floats:
         """[S, K, 13] quantiles of the maxima of the next HOURS."""
-        unit, last = unit_of(past), past[:, -1:]
+        unit, every = unit_of(past), np.arange(len(past))
         needed = sorted({name for members in self._members.values() for name in members} | {DIRECT})
-        said = {name: self._with(self._offsets.get(name), self._scaled(name, past, unit)[None])[0] for name in needed}
+        said = {name: _with(self._offsets.get(name), self._scaled(name, past, unit, every)[None])[0] for name in needed}
         result = said[DIRECT].copy()
         for (index, band), members in self._members.items():
             rows = np.flatnonzero(self.signal_class == index)
             result[rows, BANDS[band]] = np.mean([said[name][rows, BANDS[band]] for name in members], axis=0)
-        return increasing(last[..., None] + result * unit[:, None, None])
+        return increasing(past[:, -1:, None] + result * unit[:, None, None])
 
     def method(self, row: int) -> str:
         """Who serves a series at the farthest horizons: names joined by ' + '."""
@@ -108,16 +117,18 @@ class CapacityContest:
         own = [s.coverage_80 for s in self.standings if s.signal_class == name and s.coverage_80 is not None]
         return own[-1] if own else None
 
-    def _scaled(self, name: str, past: Floats, unit: Floats) -> Floats:
+    def _scaled(self, name: str, past: Floats, unit: Floats, rows: Rows) -> Floats:
         """What a candidate says in units above the last cell: [S, K, 13] of the direct quantiles, [S, K] of paths."""
         last = past[:, -1:]
         if name == DIRECT:
             return (self._direct.quantiles(past) - last[..., None]) / unit[:, None, None]
-        maxima = self._others[name].maxima(past) if name in self._others else PATHS[name](past)
+        maxima = self._others[name].maxima(past, rows) if name in self._others else PATHS[name](past)
         return (maxima - last) / unit[:, None]
 
     def _evidence(self, past: Floats, origins: Sequence[int]) -> _Evidence:
-        truth, said = [], {name: [] for name in (DIRECT, *PATHS, *self._others)}  # type: ignore[var-annotated]
+        """What every candidate said at each origin from the cells before it, and what came."""
+        said: dict[str, list[Floats]] = {name: [] for name in (DIRECT, *PATHS, *self._others)}
+        truth = []
         if origins:
             for other in self._others.values():
                 other.learn(past[:, : origins[len(origins) // 2]])
@@ -125,33 +136,29 @@ class CapacityContest:
             known = past[:, :at]
             unit = unit_of(known)
             truth.append((came(past, at) - known[:, -1:]) / unit[:, None])
-            for name, list_ in said.items():
-                list_.append(self._scaled(name, known, unit))
-        return _Evidence(np.array(truth), {name: np.array(list_) for name, list_ in said.items()})
+            for name, each in said.items():
+                each.append(self._scaled(name, known, unit, self._rows))
+        return _Evidence(np.array(truth), {name: np.array(each) for name, each in said.items()})
 
     def _all_offsets(self, evidence: _Evidence, origins: Sequence[int], part: slice) -> dict[str, Floats]:
-        """Of each candidate what is to be added to what it says: [S, K, 13]."""
+        """Of each candidate what is to be added to what it says of each series, [S, K, 13]: of a path quantiles of its
+        errors, of the direct quantiles what each level lacked, in widths of their interval."""
         truth, within = evidence.truth[part], origins[part]
         lacking = (truth[..., None] - evidence.said[DIRECT][part]) / _width(evidence.said[DIRECT][part])
         errors = {name: truth - said[part] for name, said in evidence.said.items() if name != DIRECT}
-        return {name: self._shrunk(error, within) for name, error in (errors | {DIRECT: lacking}).items()}
+        return {name: self._by_class(error, within) for name, error in (errors | {DIRECT: lacking}).items()}
 
-    def _shrunk(self, errors: Floats, origins: Sequence[int]) -> Floats:
-        """[S, K, 13] from errors [O, S, K] (quantiles of them) or [O, S, K, 13] (what each level lacked)."""
-        result = np.zeros((*errors.shape[1:3], len(LEVELS)))
-        for index in np.unique(self.signal_class):
-            rows = np.flatnonzero(self.signal_class == index)
-            result[rows] = _offsets(errors[:, rows], origins)
+    def _by_class(self, errors: Floats, origins: Sequence[int]) -> Floats:
+        result = np.zeros((len(self.signal_class), *errors.shape[2:3], len(LEVELS)))
+        for index in np.unique(self._class):
+            mine = np.flatnonzero(self._class == index)
+            own, pooled = _offsets(errors[:, mine], origins)
+            result[self.signal_class == index] = pooled
+            result[self._rows[mine]] = own
         return result
 
-    def _with(self, offsets: Floats | None, said: Floats) -> Floats:
-        """[O, S, K, 13] quantiles from said [O, S, K] of a path, or [O, S, K, 13] of the direct quantiles."""
-        if said.ndim == 4:
-            return said if offsets is None else np.sort(said + offsets * _width(said), axis=-1)
-        return np.sort(said[..., None] + (np.zeros(len(LEVELS)) if offsets is None else offsets), axis=-1)
-
     def _decide(self, index: int, held: Mapping[str, Floats], truth: Floats) -> None:
-        rows = np.flatnonzero(self.signal_class == index)
+        rows = np.flatnonzero(self._class == index)
         for band, ahead in enumerate(BANDS):
             part = {name: said[:, rows, ahead] for name, said in held.items()}
             self._choose(index, band, part, truth[:, rows, ahead])
@@ -191,37 +198,46 @@ def origins_of(cells: int) -> list[int]:
     return list(range(cells - 1, first - 1, -stride))[::-1]
 
 
-def _offsets(errors: Floats, origins: Sequence[int]) -> Floats:
-    """[s, K, 13] of a class from its errors at origins: quantiles of a series' own and of all.
+def _offsets(errors: Floats, origins: Sequence[int]) -> tuple[Floats, Floats]:
+    """Offsets of a class from its errors at origins: [s, K, 13] of each series and [K, 13] of any other.
 
-    Both weigh by how many windows there are that do not overlap: those of a series are few far ahead. What the direct
-    quantiles lack (errors [O, s, K, 13]; paths' [O, s, K]) is taken for nothing where few windows tell it. A horizon
-    that was never seen to its end takes the offsets of the one before.
+    Quantiles of a series' own errors and of all, weighed by how many windows there are that do not overlap: those of a
+    series are few far ahead. What the direct quantiles lack (errors [O, s, K, 13]; paths' [O, s, K]) is taken for
+    nothing where few windows tell it. A horizon that was never seen to its end takes the offsets of the one before.
     """
     paths = errors.ndim == 3
-    result = np.zeros((*errors.shape[1:3], len(LEVELS)))
+    series = errors.shape[1]
+    own, pooled = np.zeros((series, errors.shape[2], len(LEVELS))), np.zeros((errors.shape[2], len(LEVELS)))
     for k, hours in enumerate(HOURS):
-        known = np.isfinite(errors[:, :, k] if paths else errors[:, :, k, 0])
-        if known.sum() < 5:
-            result[:, k] = result[:, k - 1] if k and paths else 0.0
+        ended = np.isfinite(errors[:, 0, k] if paths else errors[:, 0, k, 0])  # the same for all series of a length
+        if ended.sum() * series < _FEWEST:
+            if k and paths:
+                own[:, k], pooled[k] = own[:, k - 1], pooled[k - 1]
             continue
-        seen = np.array(origins)[known.any(axis=1)]
+        seen = np.array(origins)[ended]
         windows = min((seen[-1] - seen[0]) / hours, len(seen))
-        own, pooled = _level_quantiles(errors[:, :, k])
-        share = windows / (windows + _OWN)
-        total = windows * errors.shape[1]
+        of_each, of_all = _level_quantiles(errors[ended, :, k])
+        total = windows * series
         trusted = 1.0 if paths else windows / (windows + 1) * total / (total + _DIRECT)
-        result[:, k] = share * own + (1 - share) * trusted * pooled
-    return result
+        share = windows / (windows + _OWN)
+        pooled[k] = trusted * of_all
+        own[:, k] = share * of_each + (1 - share) * pooled[k]
+    return own, pooled
+
+
+def _with(offsets: Floats | None, said: Floats) -> Floats:
+    """[O, S, K, 13] quantiles from said [O, S, K] of a path, or [O, S, K, 13] of the direct quantiles."""
+    if said.ndim == 4:
+        return said if offsets is None else np.sort(said + offsets * _width(said), axis=-1)
+    return np.sort(said[..., None] + (np.zeros(len(LEVELS)) if offsets is None else offsets), axis=-1)
 
 
 def _level_quantiles(errors: Floats) -> tuple[Floats, Floats]:
     """[s, 13] of each series and [13] of all; of errors [O, s] at all levels, of [O, s, 13] each level at its own."""
     if errors.ndim == 2:
-        own = np.nan_to_num(np.nanquantile(errors, LEVELS, axis=0)).T
-        return own, np.nanquantile(errors, LEVELS)
-    own = np.stack([np.nan_to_num(np.nanquantile(errors[..., i], q, axis=0)) for i, q in enumerate(LEVELS)], axis=1)
-    return own, np.array([np.nanquantile(errors[..., i], q) for i, q in enumerate(LEVELS)])
+        return np.quantile(errors, LEVELS, axis=0).T, np.quantile(errors, LEVELS)
+    own = np.stack([np.quantile(errors[..., i], q, axis=0) for i, q in enumerate(LEVELS)], axis=1)
+    return own, np.array([np.quantile(errors[..., i], q) for i, q in enumerate(LEVELS)])
 
 
 def _width(said: Floats) -> Floats:

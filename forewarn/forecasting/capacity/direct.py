@@ -48,8 +48,8 @@ def unit_of(past: Floats) -> Floats:
 def features(past: Floats) -> Floats:
     """[S, K, F] without unit: what each path says, past gains, slopes, drops, seasons; and the horizon."""
     unit, last = unit_of(past), past[:, -1:]
-    by_horizon = [path(past) - last for path in PATHS.values()]
-    by_horizon += [gains(past, level) for level in (0.2, 0.8, 0.95)]
+    gained = gains(past, (0.5, 0.2, 0.8, 0.95))  # the first is the path `usual_gain`, the last of PATHS
+    by_horizon = [*(path(past) - last for name, path in PATHS.items() if name != "usual_gain"), *gained]
     scaled = [np.arcsinh(one / unit[:, None]) for one in by_horizon]
     each = np.repeat(_of_series(past, unit)[:, None], len(HOURS), axis=1)
     ahead = np.broadcast_to(np.log(np.array(HOURS, float)), scaled[0].shape)

@@ -3,9 +3,10 @@
 Each takes past [S, T] (cells of an hour, none missing, T >= 24) and gives the maxima [S, K] of its path within HOURS.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from forewarn.forecasting.capacity.horizons import FARTHEST, HOURS, Floats, running_maxima
 from forewarn.forecasting.simple import one_season_before, robust_slope
@@ -96,20 +97,24 @@ def teeth(past: Floats) -> Floats:
 
 def usual_gain(past: Floats) -> Floats:
     """The last cell and the median of what the maximum of as many cells lay above the cell before them."""
-    return past[:, -1:] + gains(past, 0.5)
+    return past[:, -1:] + gains(past, (0.5,))[0]
 
 
-def gains(past: Floats, level: float) -> Floats:
-    """[S, K] quantile of (maximum of the next h cells less the present one) over the past; 0 where it is too short."""
-    result = np.zeros((len(past), len(HOURS)))
+def gains(past: Floats, levels: Sequence[float]) -> Floats:
+    """[L, S, K] quantiles of (maximum of the next h cells less the present one) over the past.
+
+    Where the past is too short for a horizon, those of the horizon before; none before the first.
+    """
+    result = np.zeros((len(levels), len(past), len(HOURS)))
     size = past.shape[1]
     for k, h in enumerate(HOURS):
         if size >= h + 8:
-            windows = np.lib.stride_tricks.sliding_window_view(past[:, 1:], h, axis=1)[:, :: max(1, h // 8)]
-            start = past[:, : size - h][:, :: max(1, h // 8)]
-            result[:, k] = np.quantile(windows.max(axis=2) - start, level, axis=1)
+            every = max(1, h // 8)
+            ahead = maximum_filter1d(past, h, axis=1, origin=-(h // 2))  # at i: the highest of i … i + h - 1
+            gained = ahead[:, 1 : size - h + 1 : every] - past[:, : size - h : every]
+            result[:, :, k] = np.quantile(gained, levels, axis=1)
         elif k:
-            result[:, k] = result[:, k - 1]
+            result[:, :, k] = result[:, :, k - 1]
     return result
 
 
