@@ -15,11 +15,18 @@ from monitor_assets.features import incident_labels, log_templates, service_grap
 from monitor_assets.ingestion import imported, raw_events, raw_metrics
 from monitor_assets.registry import candidate_model, champion_model
 from monitor_assets.scope import TrainingScope
-from monitor_assets.training import anomaly_model, failure_model, load_forecaster, simulated_incidents, training_set
+from monitor_assets.training import (
+    anomaly_model,
+    capacity_forecasts,
+    failure_model,
+    load_forecaster,
+    simulated_incidents,
+    training_set,
+)
 from sensors.promotion import promote_shadow
 from sensors.retraining import retrain
 from sensors.rollback import roll_back_champion
-from sensors.schedules import daily_drift
+from sensors.schedules import daily_capacity_contest, daily_drift, hourly_capacity
 from sensors.tracking import reconcile_tracking
 
 _MODULES = [
@@ -36,6 +43,7 @@ _MODULES = [
     failure_model,
     anomaly_model,
     load_forecaster,
+    capacity_forecasts,
     backtest_report,
     candidate_model,
     champion_model,
@@ -45,9 +53,9 @@ _MODULES = [
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(_MODULES),
     asset_checks=dg.load_asset_checks_from_modules(_MODULES),
-    jobs=[jobs.train, jobs.drift, jobs.telemetry, jobs.import_history, jobs.import_files],
+    jobs=[jobs.train, jobs.drift, jobs.telemetry, jobs.capacity, jobs.import_history, jobs.import_files],
     sensors=[retrain, promote_shadow, roll_back_champion, reconcile_tracking],
-    schedules=[daily_drift, jobs.daily_telemetry],
+    schedules=[daily_drift, hourly_capacity, daily_capacity_contest, jobs.daily_telemetry],
     resources={
         "scope": TrainingScope.configure_at_launch(),
         "prometheus": imported.PrometheusSource.configure_at_launch(),

@@ -6,10 +6,17 @@ from monitor_assets.drift.drift_report import drift_report
 
 train = dg.define_asset_job(
     name="train",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("import", "telemetry", "watch"),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("import", "telemetry", "watch", "capacity"),
     executor_def=dg.in_process_executor,  # a process for each step would import the libraries a dozen times
     description="From the archive of a namespace to a promoted model: history, features, models, backtest, registry.",
     tags={"forewarn/purpose": "train"},
+)
+
+capacity = dg.define_asset_job(
+    name="capacity",
+    selection=dg.AssetSelection.groups("capacity"),
+    executor_def=dg.in_process_executor,
+    description="Which signals fill up within a week, by the archive's hourly roll-ups; tells risks.",
 )
 
 drift = dg.define_asset_job(

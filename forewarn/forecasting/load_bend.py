@@ -19,14 +19,14 @@ B = NDArray[np.bool_]
 _BEYOND = np.array([1.02, 1.06, 1.12, 1.2, 1.35, 1.6, 2.0, 3.0, 6.0])  # capacity, over the highest load seen
 _EXPONENTS = np.array([1, 3])  # one server; about seven
 _SHAPES = len(_BEYOND) * len(_EXPONENTS)
-_INDEPENDENT = 0.5  # share of the cells that counts as independent
+_INDEPENDENT = 20.0  # cells that count as independent at most: the shape itself is not sure
 _HUBER = 2.0  # deviations from which on a cell counts less
 _ROUNDS = 3  # of fitting and weighing anew
 _HALF_LIFE = 72.0  # cells after which one counts half: services change
 _LEAST_CELLS = 12
 _LEAST_SPREAD = 1.3  # highest load over the lowest: of less nothing can be learned
 _LEAST_EXPLAINED = 0.35  # share of the variance that load must explain
-_LEAST_RISE = 0.1  # of the value at the lowest load, by which it is higher at the highest
+_LEAST_RISE = 0.1  # of the way to the limit that load took the signal so far
 _FURTHEST = 2.0  # the critical load is believed up to so many times the highest load seen
 _WIDEST = 1.6  # 90 % over 10 % quantile of the critical load from which on it is not known
 _FULL = 0.999  # utilisation is held below
@@ -67,13 +67,14 @@ def fit_bend(load: F64, value: F64, limits: F64) -> Bend:
     """
     count = len(load)
     errors, critical = np.empty((count, _SHAPES)), np.full((count, _SHAPES), np.inf)
-    found = np.full((count, 6), np.nan)  # cells, explained, floor, capacity, highest load, rise over the lowest value
+    found = np.full((count, 6), np.nan)  # cells, explained, floor, capacity, highest load, rise
     _fit_rows(load, value, limits, errors, critical, found)
     cells, explained, floor, capacity, seen, rise = found.T
     usable = np.isfinite(explained)
     quantiles = np.full((count, 3), np.nan)
     if usable.any():
-        likelihood = -0.5 * _INDEPENDENT * cells[usable, None] * np.log(errors[usable])
+        independent = np.minimum(0.5 * cells[usable, None], _INDEPENDENT)
+        likelihood = -0.5 * independent * np.log(errors[usable])
         odds = np.exp(likelihood - likelihood.max(1, keepdims=True))
         quantiles[usable] = _quantiles(critical[usable], odds / odds.sum(1, keepdims=True))
     with np.errstate(invalid="ignore"):
@@ -152,7 +153,7 @@ def _fit_rows(load: F64, value: F64, limits: F64, errors: F64, critical: F64, fo
                 full = _utilisation((limits[r] - floors[j]) / slopes[j], k)
                 critical[r, j] = top * _BEYOND[j % len(_BEYOND)] * full
         before, after = _waiting(low / capacity, exponent), _waiting(top / capacity, exponent)
-        rise = slopes[best] * (after - before) / (floors[best] + slopes[best] * before + _NOTHING * limits[r])
+        rise = slopes[best] * (after - before) / (limits[r] - floors[best] - slopes[best] * before)
         found[r, 0], found[r, 1], found[r, 2] = n, 1.0 - errors[r, best], floors[best]
         found[r, 3], found[r, 4], found[r, 5] = capacity, top, rise
 

@@ -58,7 +58,7 @@ class NeuralForecaster:
                 f"at least half of them with values; {values.shape[1]} cells were given"
             )
         scaled = filled(usable) / _level(usable)
-        with _quiet():
+        with quiet():
             from neuralprophet import NeuralProphet, set_random_seed
 
             set_random_seed(seed)
@@ -79,7 +79,7 @@ class NeuralForecaster:
                 trainer_config={"logger": False, "enable_checkpointing": False, "enable_progress_bar": False},
             )
             frame = _frame(scaled, start_ns, step_seconds)
-            model.fit(frame, freq=_frequency(step_seconds), progress=None, minimal=True)
+            model.fit(frame, freq=frequency(step_seconds), progress=None, minimal=True)
         return cls(model, lags, steps, step_seconds)
 
     def forecast(self, history: NDArray[np.floating[Any]], end_ns: int) -> Floats:
@@ -95,7 +95,7 @@ class NeuralForecaster:
         level = _level(history[good])
         start = end_ns - round((self.lags - 1) * self.step_seconds * 1e9)
         frame = _frame(filled(history[good]) / level, start, self.step_seconds)
-        with _quiet():
+        with quiet():
             future = self.model.make_future_dataframe(frame, periods=self.steps, n_historic_predictions=0)
             predicted = self.model.predict(future, decompose=False)
         result[good] = np.sort(self._diagonals(predicted, int(good.sum())), axis=2) * level[:, :, None]
@@ -112,7 +112,7 @@ class NeuralForecaster:
     def save(self, folder: Path) -> None:
         """Write `neural.np` (a torch pickle: whoever loads it checks its checksum first) and `neural.json`."""
         folder.mkdir(parents=True, exist_ok=True)
-        with _quiet():
+        with quiet():
             from neuralprophet import save
 
             save(self.model, str(folder / "neural.np"))
@@ -123,7 +123,7 @@ class NeuralForecaster:
     def load(cls, folder: Path) -> "NeuralForecaster":
         """Read what `save` wrote. Only files from our own store, whose checksum was compared, may come here."""
         state = json.loads((folder / "neural.json").read_text())
-        with _quiet():
+        with quiet():
             import torch
             from neuralprophet.utils import configure_trainer
 
@@ -165,7 +165,8 @@ def _level(values: Floats) -> Floats:
     return np.asarray(np.where(level > 0, level, 1.0), dtype=np.float64)
 
 
-def _frequency(step_seconds: float) -> str:
+def frequency(step_seconds: float) -> str:
+    """The width of a cell as pandas and NeuralProphet name it."""
     return f"{round(step_seconds * 1000)}ms"
 
 
@@ -179,7 +180,7 @@ def _frame(values: Floats, start_ns: int, step_seconds: float) -> "pd.DataFrame"
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """NeuralProphet without its warnings, on one thread (more are slower here), and able to read its own pickles."""
     before = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # its learning-rate finder and load need whole objects

@@ -1,6 +1,6 @@
 """Capacity forecasts: when each limited signal fills up within a week, from weeks of hourly maxima."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -32,12 +32,16 @@ _NAMED = ((1, "1h"), (3, "3h"), (6, "6h"), (24, "24h"), (72, "3d"), (168, "7d"))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CapacityHistory:
-    """One limited signal: hourly maxima [T] up to `made_at` (NaN where missing), its limit and its last value then."""
+    """One limited signal: hourly maxima [T] up to `made_at` (NaN where missing), its limit and its last value then.
+
+    load [T]: what users asked of its entity in each hour, NaN where that is not known.
+    """
 
     series: Series
     maxima: Floats
     limit: float
     value: float
+    load: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,9 @@ class CapacityForecast:
         return self.within["7d"]
 
 
+Others = Callable[[Sequence[CapacityHistory], int, datetime], Sequence[MaximaForecaster]]
+
+
 @dataclass(frozen=True, slots=True)
 class Capacities:
     """Forecasts of a namespace; why nothing is said of how many other signals; how the candidates stood."""
@@ -93,9 +100,12 @@ def forecast_capacities(
     histories: Iterable[CapacityHistory],
     made_at: datetime,
     direct: DirectQuantiles,
-    others: Sequence[MaximaForecaster] = (),
+    others: Others | None = None,
 ) -> Capacities:
-    """Forecast every signal that has enough history. Signals of like length compete and calibrate together."""
+    """Forecast every signal that has enough history. Signals of like length compete and calibrate together.
+
+    others: more candidates for such a group, given its histories, their hours, and `made_at`.
+    """
     silent: dict[str, int] = {}
     groups: dict[int, list[CapacityHistory]] = {}
     for one in histories:
@@ -108,7 +118,7 @@ def forecast_capacities(
     standings: list[Standing] = []
     for length, group in sorted(groups.items()):
         past = filled(np.stack([one.maxima[-length:] for one in group]))
-        contest = CapacityContest(direct, others)
+        contest = CapacityContest(direct, others(group, length, made_at) if others else ())
         contest.learn(past)
         standings += contest.standings
         forecasts += _forecasts(group, past, contest, made_at)

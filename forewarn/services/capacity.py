@@ -5,7 +5,7 @@ Dagster. It may be called as often as one likes: an hour that was counted is not
 twice has the same `risk_id`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,9 +13,9 @@ import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
-from forewarn.forecasting.capacity.contest import MaximaForecaster, Standing
+from forewarn.forecasting.capacity.contest import Standing
 from forewarn.forecasting.capacity.model import packaged
-from forewarn.risk.capacity import CapacityForecast, CapacityHistory, forecast_capacities
+from forewarn.risk.capacity import CapacityForecast, Others, forecast_capacities
 from forewarn.risk.capacity_telling import Telling, tell
 from forewarn.risk.past import Key
 from forewarn.risk.records import Risk, encode
@@ -27,7 +27,6 @@ from forewarn.telemetry import topics
 logger = structlog.get_logger(__name__)
 
 _FLUSH_SECONDS = 30.0
-Others = Callable[[Sequence[CapacityHistory], datetime], Sequence[MaximaForecaster]]
 
 
 class NotToldError(RuntimeError):
@@ -49,7 +48,7 @@ class Pass:
 def refresh(settings: Settings, others: Others | None = None, only: str | None = None) -> list[Pass]:
     """Forecast every namespace (or one), store, and tell what is to be told.
 
-    others: more candidates for the contest, made for the signals and the hour at hand. Two callers wait for each
+    others: see forecast_capacities. Two callers wait for each
     other. Raises psycopg.Error, NotToldError.
     """
     with psycopg.connect(settings.postgres_url.get_secret_value()) as connection:
@@ -64,8 +63,7 @@ def _refresh(connection: psycopg.Connection, settings: Settings, namespace: str,
         histories, made_at = read_histories(connection, namespace)
         if made_at is None:
             return Pass(namespace, None)
-        more = others(histories, made_at) if others else ()
-        made = forecast_capacities(histories, made_at, packaged(), more)
+        made = forecast_capacities(histories, made_at, packaged(), others)
         tellings, risks = _tell(connection, namespace, made_at, made.forecasts)
         _send(settings, risks)
         write_forecasts(connection, namespace, made_at, made.forecasts, tellings)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from forewarn.features.context import context_of
 from forewarn.risk.capacity import LONGEST, CapacityForecast, CapacityHistory
 from forewarn.risk.capacity_telling import Telling
 from forewarn.risk.past import Key
@@ -22,7 +23,7 @@ _HOUR = timedelta(hours=1)
 _CLOCK = "select at from watermarks where namespace = %s"
 _NEWEST = "select max(time) + interval '1 hour' from metric_rollups_1h where series_id = any(%s)"
 _CELLS = """
-select series_id, (extract(epoch from time - %(start)s) / 3600)::int, max, last from metric_rollups_1h
+select series_id, (extract(epoch from time - %(start)s) / 3600)::int, max, last, mean, count from metric_rollups_1h
 where series_id = any(%(ids)s) and time >= %(start)s and time < %(stop)s order by time
 """
 _UPSERT = """
@@ -71,24 +72,57 @@ def read_histories(
     known = stored_series(connection, namespace)
     ids = list(known)
     series = [known[number] for number in ids]
+    context = context_of(series)
     pairs = {own: limit for own, limit in limit_pairs(series).items() if series[own].kind == Kind.GAUGE}
-    wanted = sorted({ids[i] for pair in pairs.items() for i in pair})
-    end = _end(connection, namespace, wanted)
+    loads = {own: i for own in pairs if (i := int(context.load[own])) >= 0}
+    wanted = sorted({ids[i] for pair in pairs.items() for i in pair} | {ids[i] for i in loads.values()})
+    end = _end(connection, namespace, [ids[own] for own in pairs])
     if end is None:
         return [], None
-    start = end - LONGEST * _HOUR
-    rows = connection.execute(_CELLS, {"ids": wanted, "start": start, "stop": end}).fetchall()
+    cells = _cells(connection, wanted, end)
     place = {number: i for i, number in enumerate(wanted)}
-    maxima, lasts = np.full((2, len(wanted), LONGEST), np.nan)
-    if rows:
-        number, cell, highest, last = (np.array(column) for column in zip(*rows, strict=True))
-        row = np.array([place[n] for n in number.tolist()])
-        maxima[row, cell], lasts[row, cell] = highest, last
-    newest = _newest(lasts)
+    newest = _newest(cells.last)
+    unknown = np.full(LONGEST, np.nan)
     return [
-        CapacityHistory(series[own], maxima[place[ids[own]]], newest[place[ids[limit]]], newest[place[ids[own]]])
+        CapacityHistory(
+            series[own],
+            cells.max[place[ids[own]]],
+            newest[place[ids[limit]]],
+            newest[place[ids[own]]],
+            _load(cells, place[ids[loads[own]]], series[loads[own]].kind) if own in loads else unknown,
+        )
         for own, limit in pairs.items()
     ], end
+
+
+class _Cells(NamedTuple):
+    """Hourly roll-ups [series, LONGEST], NaN where there are none."""
+
+    max: Floats
+    last: Floats
+    mean: Floats
+    counts: Floats
+
+
+def _cells(connection: psycopg.Connection[Any], ids: Sequence[int], end: datetime) -> _Cells:
+    values = {"ids": ids, "start": end - LONGEST * _HOUR, "stop": end}
+    rows = connection.execute(_CELLS, values).fetchall()
+    cells = np.full((4, len(ids), LONGEST), np.nan)
+    if rows:
+        number, cell, *found = (np.array(column) for column in zip(*rows, strict=True))
+        place = {n: i for i, n in enumerate(ids)}
+        cells[:, np.array([place[n] for n in number.tolist()]), cell] = found
+    return _Cells(*cells)
+
+
+def _load(cells: _Cells, row: int, kind: Kind) -> Floats:
+    """[LONGEST] requests of each hour in a unit of their own: a level, or what a counter grew by."""
+    if kind == Kind.GAUGE:
+        return np.asarray(cells.mean[row])
+    if kind == Kind.DELTA:
+        return np.asarray(cells.mean[row] * cells.counts[row])
+    grown = np.diff(cells.last[row], prepend=np.nan)
+    return np.where(grown >= 0, grown, np.nan)
 
 
 def _end(connection: psycopg.Connection[Any], namespace: str, ids: Sequence[int]) -> datetime | None:

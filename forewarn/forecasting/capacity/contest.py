@@ -53,6 +53,7 @@ class Standing:
     last_hours: int
     series: int
     chosen: str
+    members: tuple[str, ...]
     relative_crps: Mapping[str, float]
     coverage_80: float | None
 
@@ -68,10 +69,9 @@ class _Evidence:
 class CapacityContest:
     """`learn` holds the contest on past [S, T]; `quantiles` forecasts the maxima after a past of the same series."""
 
-    def __init__(self, direct: DirectQuantiles, others: Sequence[MaximaForecaster] = (), default: str = DIRECT) -> None:
+    def __init__(self, direct: DirectQuantiles, others: Sequence[MaximaForecaster] = ()) -> None:
         self._direct = direct
         self._others = {other.name: other for other in others}
-        self._default = default
         self.standings: list[Standing] = []
 
     def learn(self, past: Floats) -> None:
@@ -168,26 +168,26 @@ class CapacityContest:
         if not np.isfinite(truth).any():
             return
         error = {name: _mean_crps(quantiles, truth) for name, quantiles in said.items()}
-        ranked = sorted(error, key=lambda name: float(np.nanmean(np.log(error[name] + TINY))))
-        teams = {f"best_{_TEAM}": ranked[:_TEAM], f"direct + {ranked[0]}": list(dict.fromkeys([DIRECT, ranked[0]]))}
+        ranked = sorted(error, key=lambda name: _mean_log(error[name]))
+        second = next(name for name in ranked if name != DIRECT)
+        teams = {f"best_{_TEAM}": ranked[:_TEAM], f"{DIRECT} + {second}": [DIRECT, second]}
         for team, names in teams.items():
             error[team] = _mean_crps(np.mean([said[name] for name in names], axis=0), truth)
-        chosen = _surely(error, self._default)
-        members = teams.get(chosen, [chosen])
-        self._members[index, band] = members
-        mean = np.mean([said[name] for name in members], axis=0)
+        chosen = _surely(error)
+        members = self._members[index, band] = teams.get(chosen, [chosen])
+        mean, known, ahead = np.mean([said[name] for name in members], axis=0), np.isfinite(truth), BANDS[band]
         inside = (mean[..., LOW] <= truth) & (truth <= mean[..., HIGH])
-        known = np.isfinite(truth)
-        ahead = BANDS[band]
-        relative = {
-            name: float(np.exp(np.nanmean(np.log((e + TINY) / (error[DIRECT] + TINY))))) for name, e in error.items()
-        }
-        self.standings.append(
-            Standing(
-                CLASSES[index], HOURS[ahead.start], HOURS[ahead.stop - 1], truth.shape[1], chosen, relative,
-                float(inside[known].mean()),
-            )
-        )  # fmt: skip
+        standing = Standing(
+            signal_class=CLASSES[index],
+            first_hours=HOURS[ahead.start],
+            last_hours=HOURS[ahead.stop - 1],
+            series=truth.shape[1],
+            chosen=chosen,
+            members=tuple(members),
+            relative_crps={name: float(np.exp(_mean_log(e) - _mean_log(error[DIRECT]))) for name, e in error.items()},
+            coverage_80=float(inside[known].mean()),
+        )
+        self.standings.append(standing)
 
 
 def origins_of(cells: int) -> list[int]:
@@ -252,12 +252,13 @@ def _mean_crps(quantiles: Floats, truth: Floats) -> Floats:
     return np.asarray(np.where(known, loss, 0).sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1))
 
 
-def _surely(error: Mapping[str, Floats], default: str) -> str:
-    """The best by mean logarithm, unless that may be chance."""
-    best = min(error, key=lambda name: float(np.log(error[name] + TINY).mean()))
-    gain = np.log((error[default] + TINY) / (error[best] + TINY))
+def _mean_log(error: Floats) -> float:
+    return float(np.log(error + TINY).mean())
+
+
+def _surely(error: Mapping[str, Floats]) -> str:
+    """The best by mean logarithm, unless that it beats the direct quantiles may be chance."""
+    best = min(error, key=lambda name: _mean_log(error[name]))
+    gain = np.log((error[DIRECT] + TINY) / (error[best] + TINY))
     sure = len(gain) >= _TELLING and gain.mean() > _ERRORS * gain.std(ddof=1) / np.sqrt(len(gain))
-    return best if sure else default
-
-
-__all__ = ["BANDS", "CapacityContest", "MaximaForecaster", "Standing", "origins_of"]
+    return best if sure else DIRECT
