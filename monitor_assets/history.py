@@ -2,8 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,7 @@ from numpy.typing import NDArray
 from feature_repo.store import read_history
 from forewarn.telemetry.samples import Kind, Series
 
-_NO_SAMPLES = pa.table(
-    {
-        "series_id": pa.array([], pa.dictionary(pa.int32(), pa.string())),
-        "time": pa.array([], pa.timestamp("us", tz="UTC")),
-        "value": pa.array([], pa.float64()),
-    }
-)
+_ABOUT = "windows.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,11 +32,19 @@ class SignalWindows:
     limits: NDArray[np.float32]
     start_ns: int
     step_seconds: float
+    known_limited: NDArray[np.int64] | None = None  # `limited`, where it was kept with the windows
 
     @property
     def limited(self) -> NDArray[np.int64]:
         """Indices of the series whose limit is known at some time."""
+        if self.known_limited is not None:
+            return self.known_limited
         return np.flatnonzero(~np.isnan(self.limits).all(axis=1))
+
+    def rows(self, index: NDArray[np.int64]) -> "SignalWindows":
+        """Copies of some of the series."""
+        series = [self.series[i] for i in index]
+        return SignalWindows(series, self.cells[index], self.limits[index], self.start_ns, self.step_seconds)
 
     @property
     def step_ns(self) -> int:
@@ -85,16 +88,13 @@ class History:
         """Days of which there are raw samples, oldest first."""
         return [date.fromisoformat(path.parent.name.removeprefix("day=")) for path in self.day_files()]
 
-    def read_samples(self, start: datetime, stop: datetime) -> pa.Table:
-        """Raw samples (series_id as a dictionary, time, value) with start <= time < stop; empty where none are."""
-        days = {f"day={start.date() + timedelta(days=n)}" for n in range((stop.date() - start.date()).days + 1)}
-        files = [path for path in self.day_files() if path.parent.name in days]
+    def read_samples(self, start: datetime, stop: datetime) -> Iterator[pa.Table]:
+        """Raw samples (series_id as a dictionary, time, value) with start <= time < stop: a table a day in order of
+        time, each by series, then time."""
         where = (pc.field("time") >= pa.scalar(start)) & (pc.field("time") < pa.scalar(stop))
-        parts = [
-            pq.read_table(path, columns=["series_id", "time", "value"], filters=where, partitioning=None)
-            for path in files
-        ]
-        return pa.concat_tables(parts).unify_dictionaries() if parts else _NO_SAMPLES
+        for path, day in zip(self.day_files(), self.days_there(), strict=True):
+            if start.date() <= day <= stop.date():
+                yield pq.read_table(path, columns=["series_id", "time", "value"], filters=where, partitioning=None)
 
     def read_features(self, columns: list[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Features of the namespace in the feature store's history. Raises FileNotFoundError."""
@@ -142,26 +142,29 @@ class History:
         return {s.id: s for s in series}
 
     def write_windows(self, windows: SignalWindows) -> Path:
-        """Windows as one .npz file."""
-        path = self.folder / "signal_windows.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ids = np.array([s.id for s in windows.series])
-        np.savez(
-            path,
-            ids=ids,
-            cells=windows.cells,
-            limits=windows.limits,
-            start_ns=windows.start_ns,
-            step=windows.step_seconds,
-        )
-        return path
+        """Windows as a folder of arrays."""
+        folder = self.folder / "signal_windows"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _ABOUT).unlink(missing_ok=True)  # while it is not there, nothing is
+        np.save(folder / "cells.npy", windows.cells)
+        np.save(folder / "limits.npy", windows.limits)
+        about = {
+            "ids": [s.id for s in windows.series],
+            "limited": windows.limited.tolist(),
+            "start_ns": windows.start_ns,
+            "step_seconds": windows.step_seconds,
+        }
+        (folder / _ABOUT).write_text(json.dumps(about))
+        return folder
 
     def read_windows(self) -> SignalWindows:
-        """What `write_windows` wrote."""
+        """What `write_windows` wrote; the arrays stay on disk until they are read, and cannot be written."""
+        folder = self.folder / "signal_windows"
+        about = json.loads(self._existing(folder / _ABOUT, "signal_windows").read_text())
         known = self.read_series()
-        with np.load(self._existing(self.folder / "signal_windows.npz", "signal_windows")) as file:
-            series = [known[name] for name in file["ids"].tolist()]
-            return SignalWindows(series, file["cells"], file["limits"], int(file["start_ns"]), float(file["step"]))
+        cells, limits = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("cells", "limits"))
+        series, limited = [known[name] for name in about["ids"]], np.array(about["limited"], np.int64)
+        return SignalWindows(series, cells, limits, about["start_ns"], about["step_seconds"], limited)
 
     def _existing(self, path: Path, asset: str) -> Path:
         if not path.exists():

@@ -40,14 +40,34 @@ def to_grids(
             f"start_ns={start_ns} is no multiple of {COARSE_STEPS} steps of {step_seconds} s: use grid_start"
         )
     order = np.argsort(times_ns, kind="stable")
-    order = order[(times_ns[order] >= start_ns) & (times_ns[order] < start_ns + cells * step_ns)]
-    series = len(kinds)
-    state = Cells.empty(series, cells + OPEN_CELLS, 2, 2)
-    state.fine_base[:] = start_ns // step_ns
-    state.head[:] = state.fine_base  # a base that does not move: cells before the first sample are missing
-    state.first[:] = state.fine_base
-    state.put(index[order], times_ns[order], values[order], np.array(kinds, np.int8), step_ns)
-    return state.fine[:, :cells].copy()
+    filler = GridFiller(kinds, start_ns, step_seconds, cells)
+    filler.put(index[order], times_ns[order], values[order])
+    return filler.grid().copy()
+
+
+class GridFiller:
+    """Fills a grid piece by piece, so that a history larger than memory can pass through it."""
+
+    def __init__(self, kinds: Sequence[Kind], start_ns: int, step_seconds: float, cells: int) -> None:
+        """See `to_grids`."""
+        self._step_ns = int(step_seconds * 1e9)
+        self._start, self._stop, self._cells = start_ns, start_ns + cells * self._step_ns, cells
+        self._kinds = np.array(kinds, np.int8)
+        self._state = Cells.empty(len(kinds), cells + OPEN_CELLS, 2, 2)
+        self._state.fine_base[:] = start_ns // self._step_ns
+        self._state.head[:] = self._state.fine_base  # a base that does not move: cells before the first are missing
+        self._state.first[:] = self._state.fine_base
+
+    def put(self, index: NDArray[np.int32], times_ns: I64, values: NDArray[np.float64]) -> None:
+        """Samples in order of time within each series, none older than what was put before."""
+        inside = (times_ns >= self._start) & (times_ns < self._stop)
+        if not inside.all():
+            index, times_ns, values = index[inside], times_ns[inside], values[inside]
+        self._state.put(index, times_ns, values, self._kinds, self._step_ns)
+
+    def grid(self) -> F32:
+        """float32 [S, cells], a view of what was put so far."""
+        return self._state.fine[:, : self._cells]
 
 
 class Cells:

@@ -63,13 +63,17 @@ def feature_rows(windows: SignalWindows) -> pa.Table:
 
 def limited_features(windows: SignalWindows, at: NDArray[np.int64]) -> NDArray[np.float64]:
     """Features [limited, M, F] at cells `at`; only the series that they are made of are computed."""
-    context = context_of(windows.series)
-    limited = windows.limited
+    needed = needed_rows(windows)
+    part = windows.rows(needed)
+    features = features_at(part.cells, part.limits, at, context_of(part.series))
+    return features[np.searchsorted(needed, windows.limited)]
+
+
+def needed_rows(windows: SignalWindows) -> NDArray[np.int64]:
+    """Indices of the limited series and of those that tell load, errors and latency of their entities."""
+    context, limited = context_of(windows.series), windows.limited
     roles = np.concatenate([context.load[limited], context.errors[limited], context.latency[limited]])
-    needed = np.unique(np.concatenate([limited, roles[roles >= 0]]))
-    part = [windows.series[i] for i in needed]
-    features = features_at(windows.cells[needed], windows.limits[needed], at, context_of(part))
-    return features[np.searchsorted(needed, limited)]
+    return np.unique(np.concatenate([limited, roles[roles >= 0]]))
 
 
 def _last_rows(rows: pa.Table, windows: SignalWindows) -> pa.Table:

@@ -5,8 +5,11 @@ from datetime import datetime
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from forewarn.features.grid import grid_start, limits_grid, to_grids
+from forewarn.features.grid import GridFiller, grid_start, limits_grid
+from forewarn.stores.archive import microseconds
 from monitor_assets.history import History, SignalWindows
 from monitor_assets.ingestion.raw_metrics import raw_metrics
 from monitor_assets.markdown import table
@@ -31,28 +34,57 @@ def signal_windows(context: dg.AssetExecutionContext, scope: TrainingScope) -> d
             "cells": windows.cells.shape[1],
             "step_seconds": windows.step_seconds,
             "limited": table(["series", "highest use of its limit", "missing"], used),
-            "file": dg.MetadataValue.path(str(path)),
+            "folder": dg.MetadataValue.path(str(path)),
         }
     )
 
 
 def windows_of(history: History, step_seconds: float) -> SignalWindows:
-    """Windows of the raw samples of a namespace. Raises dagster.Failure where there are none."""
+    """Windows of the raw samples of a namespace, read day by day. Raises dagster.Failure where there are none."""
     start_at, stop_at = (datetime.fromisoformat(text) for text in history.read_json("interval"))
-    samples = history.read_samples(start_at, stop_at)
-    if not samples.num_rows:
-        raise dg.Failure(f"no raw samples in {history.folder}: the interval holds none, or raw_metrics did not run")
-    ids = samples.column("series_id").combine_chunks()
-    there, index = np.unique(ids.indices.to_numpy(zero_copy_only=False), return_inverse=True)
     known = history.read_series()
-    series = [known[name] for name in ids.dictionary.take(pa.array(there)).to_pylist()]
-    times = samples.column("time").to_numpy().astype("datetime64[ns]").astype(np.int64)
-    start = grid_start(int(times.min()), step_seconds)
-    cells = int((times.max() - start) // int(step_seconds * 1e9)) + 1
-    values = samples.column("value").to_numpy()
-    index = index.astype(np.int32)
-    grid = to_grids(index, times, values, [s.kind for s in series], start, step_seconds, cells)
+    ids, first, last = _extent(history, start_at, stop_at)
+    if not ids:
+        raise dg.Failure(f"no raw samples in {history.folder}: the interval holds none, or raw_metrics did not run")
+    series = [known[name] for name in ids]
+    start = grid_start(first, step_seconds)
+    cells = int((last - start) // int(step_seconds * 1e9)) + 1
+    filler = GridFiller([s.kind for s in series], start, step_seconds, cells)
+    for samples in history.read_samples(start_at, stop_at):
+        codes, names = _codes(samples)
+        number = pc.index_in(names, pa.array(ids, pa.string())).to_numpy(zero_copy_only=False)
+        filler.put(number[codes].astype(np.int32), _nanoseconds(samples), samples.column("value").to_numpy())
+    grid = filler.grid()
     return SignalWindows(series, grid, limits_grid(grid, series), start, step_seconds)
+
+
+def _extent(history: History, start: datetime, stop: datetime) -> tuple[list[str], int, int]:
+    """Ids of the series that have samples, in order, and the first and last time in nanoseconds."""
+    ids: set[str] = set()
+    first, last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    for samples in history.read_samples(start, stop):
+        if not samples.num_rows:
+            continue
+        codes, names = _codes(samples)
+        ids.update(names.take(pa.array(np.flatnonzero(np.bincount(codes, minlength=len(names))))).to_pylist())
+        ends = pc.min_max(samples.column("time")).as_py()
+        first, last = min(first, _ns(ends["min"])), max(last, _ns(ends["max"]))
+    return sorted(ids), first, last
+
+
+def _codes(samples: pa.Table) -> tuple[NDArray[np.int32], pa.StringArray]:
+    """Which name each sample has: codes [n] of names."""
+    column = samples.unify_dictionaries().column("series_id").combine_chunks()
+    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    return column.indices.to_numpy(zero_copy_only=False), column.dictionary
+
+
+def _nanoseconds(samples: pa.Table) -> NDArray[np.int64]:
+    return samples.column("time").to_numpy().astype("datetime64[ns]").astype(np.int64)
+
+
+def _ns(time: datetime) -> int:
+    return microseconds(time) * 1000
 
 
 @dg.asset_check(

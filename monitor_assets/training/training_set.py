@@ -10,8 +10,9 @@ from forewarn.classification.censoring import ActionCurve
 from forewarn.evaluation.split import balanced_sample, split_time
 from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 from monitor_assets.features.incident_labels import incident_labels
-from monitor_assets.features.signal_features import limited_features, signal_features
+from monitor_assets.features.signal_features import limited_features, needed_rows, signal_features
 from monitor_assets.features.told_episodes import action_curve, kept
+from monitor_assets.history import SignalWindows
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training.parts import labels_of_part, matrix
@@ -81,17 +82,18 @@ def training_set_sees_no_future(scope: TrainingScope) -> dg.AssetCheckResult:
     history = scope.history()
     windows = history.read_windows()
     rows = history.read_table("training_set")
-    rng = np.random.default_rng(SEED)
-    times = rng.permutation(np.unique(rows.column("cell").to_numpy()))[:6]
+    blind = windows.rows(needed_rows(windows))
+    limited = blind.limited
+    cell, row = rows.column("cell").to_numpy(), rows.column("row").to_numpy()
+    times = np.random.default_rng(SEED).permutation(np.unique(cell))[:6]
     worst, compared = 0.0, 0
-    limited = windows.limited
-    for at in np.sort(times):
-        blind = history.read_windows()
+    for at in np.sort(times)[::-1]:  # what is nonsense after a time is nonsense after an earlier one
         blind.cells[:, at:] = -1e6
         blind.limits[:, at:] *= 1e-3  # what has no limit stays without
-        said = limited_features(blind, np.array([at]))[:, 0]
-        own = rows.filter(pa.array(rows.column("cell").to_numpy() == at))
-        expected = said[own.column("row").to_numpy()]
+        part = SignalWindows(blind.series, blind.cells, blind.limits, blind.start_ns, blind.step_seconds, limited)
+        said = limited_features(part, np.array([at]))[:, 0]
+        own = rows.filter(pa.array(cell == at))
+        expected = said[row[cell == at]]
         difference = np.abs(matrix(own) - expected) / (1 + np.abs(expected))
         nan_differs = np.isnan(matrix(own)) != np.isnan(expected)
         worst = max(worst, float(np.nanmax(difference, initial=0.0)), float(nan_differs.any()))
