@@ -1,10 +1,11 @@
-"""Log records of one entity to signals: rates, severities, templates."""
+"""Log records of one entity to signals: rates, severities, templates, and how unexpected one was after another."""
 
 from typing import Self
 
 import msgspec
 
 from forewarn.telemetry.connectors import names
+from forewarn.telemetry.connectors.followers import Followers
 from forewarn.telemetry.connectors.log_text import message_of
 from forewarn.telemetry.connectors.meter import Key, Values, known_by, slot
 from forewarn.telemetry.connectors.options import NANOSECONDS, Options
@@ -13,6 +14,7 @@ from forewarn.telemetry.otlp_logs import LogRecord
 
 MOST_TRACKED = 10  # templates of an entity that have a rate of their own at a time
 _ERROR_WEIGHT = 10  # a template of errors is worth tracking like one with ten times its lines
+_FEWEST_JUDGED = 5  # lines of a bucket below which a share of them says nothing
 _OUTGROWN = 2.0  # a template takes the place of another that has less than a half of its weight
 _SEVERITIES = {
     "TRACE": "TRACE", "DEBUG": "DEBUG", "INFO": "INFO", "INFORMATION": "INFO", "NOTICE": "INFO",
@@ -24,18 +26,26 @@ _ERRORS = ("ERROR", "FATAL")
 
 
 class LogBucket(msgspec.Struct):
-    """Counts of one bucket, by severity and by template id; `new`: templates never seen before."""
+    """Counts of one bucket, by severity and by template id; `new`: templates never seen before.
+
+    pairs: template id -> id of the one after it -> how often. judged: lines of which it is known what to expect;
+    unexpected: those of them that were not.
+    """
 
     records: int = 0
     new: int = 0
     severities: dict[str, int] = {}
     templates: dict[str, int] = {}
+    pairs: dict[str, dict[str, int]] = {}
+    judged: int = 0
+    unexpected: int = 0
 
 
 class LogMeter(msgspec.Struct):
     """Counts the log records of an entity.
 
     severities: when each came first. tracked: template id -> (weight when it was last seen, when it came first).
+    last: template id of the line before.
     """
 
     entity: str
@@ -43,6 +53,8 @@ class LogMeter(msgspec.Struct):
     templates: Templates
     severities: dict[str, int] = {}
     tracked: dict[str, tuple[int, int]] = {}
+    followers: Followers = msgspec.field(default_factory=Followers)
+    last: str = ""
 
     @classmethod
     def begin(cls, entity: str, time: int) -> Self:
@@ -64,10 +76,13 @@ class LogMeter(msgspec.Struct):
         bucket.templates[template.id] = bucket.templates.get(template.id, 0) + 1
         slot(self.severities, severity, record.time, len(_SEVERITIES))
         self._track(template)
+        self._follow(bucket, template.id)
 
     def close(self, bucket: LogBucket, end: int, options: Options) -> Values:
-        """See `Meter`. Without a record there is no error ratio; while templates are learned none is new."""
+        """See `Meter`. Without a record there is no error ratio; while templates are learned none is new, and nothing
+        is unexpected. Neighbours are learned when their bucket is closed: a burst does not make itself usual."""
         width = options.bucket
+        self.followers.learn(bucket.pairs)
         values: Values = {(names.LOG_RATE, ()): bucket.records / width}
         if bucket.records:
             errors = sum(bucket.severities.get(severity, 0) for severity in _ERRORS)
@@ -75,11 +90,24 @@ class LogMeter(msgspec.Struct):
         values[names.LOG_TEMPLATES_DISTINCT, ()] = float(len(bucket.templates))
         if end >= self.began + options.learning * NANOSECONDS:
             values[names.LOG_TEMPLATES_NEW, ()] = float(bucket.new)
+            if bucket.judged >= _FEWEST_JUDGED:
+                values[names.LOG_SURPRISE, ()] = bucket.unexpected / bucket.judged
         for severity in known_by(end, self.severities, ()):
             values[_severity(severity)] = bucket.severities.get(severity, 0) / width
         for template in (name for name, (_, first) in self.tracked.items() if first < end):
             values[_template(template)] = bucket.templates.get(template, 0) / width
         return values
+
+    def _follow(self, bucket: LogBucket, template: str) -> None:
+        """Judge a line by the one before it."""
+        if self.last:
+            unexpected = self.followers.unexpected(self.last, template)
+            if unexpected is not None:
+                bucket.judged += 1
+                bucket.unexpected += unexpected
+            following = bucket.pairs.setdefault(self.last, {})
+            following[template] = following.get(template, 0) + 1
+        self.last = template
 
     def _track(self, template: Template) -> None:
         """Keep the templates with the most lines; one that is in stays until another has twice its weight."""

@@ -5,6 +5,7 @@ LOG_ERROR_RATIO = "log.records.error_ratio"
 LOG_SEVERITY_RATE = "log.severity.rate"
 LOG_TEMPLATE_RATE = "log.template.rate"
 LOG_TEMPLATES_NEW = "log.templates.new"
+LOG_SURPRISE = "log.surprise.ratio"
 LOG_TEMPLATES_DISTINCT = "log.templates.distinct"
 
 SERVICE_SPANS = "traces.service"  # all requests that a service answers
