@@ -53,12 +53,13 @@ def put(folder: Path) -> StoredModel:
 def get(version: str) -> StoredModel:
     """The bundle of a version (`forewarn:` before it is allowed).
 
-    Raises BundleError where the store does not have it.
+    Raises BundleError where the store does not have it, or has another manifest than was put: the checksums of the
+    files stand in it.
     """
     bentoml = _bentoml()
     tag = f"{NAME}:{version.removeprefix(f'{NAME}:')}"
     try:
-        return _stored(bentoml.models.get(tag))
+        return _untouched(_stored(bentoml.models.get(tag)))
     except bentoml.exceptions.NotFound:
         known = ", ".join(m.version for m in versions()[:5]) or "none"
         raise BundleError(
@@ -73,15 +74,9 @@ def verify(version: str) -> StoredModel:
     Raises BundleError for one that is not there, was changed, or was trained on other features.
     """
     stored = get(version)
-    manifest = stored.path / MANIFEST
-    if stored.manifest_sha256 and manifest.is_file() and sha256(manifest) != stored.manifest_sha256:
-        raise BundleError(
-            f"model {stored.version}: {manifest} is not what was saved (its checksum differs); train again, or put "
-            "the store back from a backup"
-        )
     found = verified_manifest(stored.path).version
     if found != stored.version:
-        raise BundleError(f"model {stored.version}: {manifest} says that it is version {found}")
+        raise BundleError(f"model {stored.version}: its manifest in {stored.path} says that it is version {found}")
     return stored
 
 
@@ -95,6 +90,16 @@ def versions() -> list[StoredModel]:
     bentoml = _bentoml()
     found = [_stored(model) for model in bentoml.models.list() if model.tag.name == NAME]
     return sorted(found, key=lambda m: m.created_at, reverse=True)
+
+
+def _untouched(stored: StoredModel) -> StoredModel:
+    manifest = stored.path / MANIFEST
+    if stored.manifest_sha256 and manifest.is_file() and sha256(manifest) != stored.manifest_sha256:
+        raise BundleError(
+            f"model {stored.version}: {manifest} is not what was saved (its checksum differs); train again, or put "
+            "the store back from a backup"
+        )
+    return stored
 
 
 def _stored(model: Any) -> StoredModel:

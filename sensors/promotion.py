@@ -64,6 +64,8 @@ def _carry_out(connection: psycopg.Connection[Any], served: Served, verdict: Sha
         registry.promote(connection, served.shadow, ACTOR, verdict.reason, served.revision)
     elif verdict.decision == Decision.WITHHOLD:
         registry.withhold(connection, served.shadow, ACTOR, verdict.reason, served.revision)
+    else:
+        registry.note(connection, served.shadow, registry.Stage.SHADOW, f"in shadow: {verdict.reason}")
 
 
 def _events(

@@ -18,8 +18,10 @@ class _Commands(LazyGroup):
         LazyCommand("replay", "forewarn.cli.replay", "replay", _DATA, "Send a recording through the gateway."),
         LazyCommand("convert", "forewarn.cli.convert", "convert", _DATA, "Turn a data set into a recording."),
         LazyCommand("import", "forewarn.cli.imports", "app", _DATA, "Put history into the archive."),
+        LazyCommand("models", "forewarn.cli.models", "app", _INSPECT, "Show, compare, promote and roll back models."),
         LazyCommand("capacity", "forewarn.cli.capacity", "capacity", _INSPECT, "Show what fills up within a week."),
         LazyCommand("doctor", "forewarn.cli.doctor", "doctor", _INSPECT, "Find the usual mistakes and their mending."),
+        LazyCommand("alerts", "forewarn.cli.alerts", "app", _INSPECT, "Check the alerting file, test a channel."),
         LazyCommand("backtest", "forewarn.cli.backtest", "backtest", _INSPECT, "Score predictions on recordings."),
         LazyCommand("evaluate", "forewarn.cli.evaluate", "evaluate", _INSPECT, "Score the models on public data sets."),
     )

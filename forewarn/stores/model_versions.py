@@ -192,6 +192,13 @@ def withhold(
         return Change(before, served(connection))
 
 
+def note(connection: psycopg.Connection[Any], version: str, stage: Stage, reason: str) -> None:
+    """Say how it stands with a version that keeps its stage; no change of the registry, and no decision to audit."""
+    connection.execute(
+        "update model_versions set reason = %s where version = %s and stage = %s", (reason, version, stage.value)
+    )
+
+
 def roll_back(connection: psycopg.Connection[Any], actor: str, reason: str, expecting: int | None = None) -> Change:
     """Mark the champion as broken and go back to the champion before it; without one, the first-day model serves.
 

@@ -39,13 +39,6 @@ class Tracking:
     artifacts: str
     postgres_url: str
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Two that write at a time could register a version twice."""
-        with psycopg.connect(self.postgres_url, autocommit=True) as connection:
-            connection.execute("select pg_advisory_lock(%s)", (Lock.TRACK_MODELS.value,))
-            yield  # the lock ends with the connection
-
 
 def tracking_uri(settings: Settings) -> str:
     """Where MLflow keeps runs and versions: as configured, or the schema 'mlflow' of our PostgreSQL."""
@@ -65,16 +58,14 @@ def open_tracking(settings: Settings) -> Tracking:
     """MLflow's client; its tables are made where they are missing. Raises TrackingError."""
     url, uri = settings.postgres_url.get_secret_value(), tracking_uri(settings)
     remote = uri.startswith(("http://", "https://"))
-    client = _client(uri)
-    folder = settings.home.absolute() / "mlflow" / "artifacts"
-    tracking = Tracking(client, "" if remote else folder.as_uri(), url)
-    with _told(), tracking.alone():
+    artifacts = "" if remote else (settings.home.absolute() / "mlflow" / "artifacts").as_uri()
+    with _alone(url), _told():
         if settings.mlflow_tracking_uri is None:
             with psycopg.connect(url) as connection:
                 connection.execute(f"create schema if not exists {SCHEMA}".encode())
-        client.search_experiments(max_results=1)  # makes the tables
+        client = _client(uri)  # makes its tables
         _registered_model(client)
-    return tracking
+    return Tracking(client, artifacts, url)
 
 
 def log_version(
@@ -88,13 +79,13 @@ def log_version(
 
     What is there already is kept: called again after a crash, it completes what is missing. Raises TrackingError.
     """
-    with _told(), tracking.alone():
+    with _alone(tracking.postgres_url), _told():
         return _log(tracking, version, parameters or {}, artifacts, dagster_run)
 
 
 def reconcile(tracking: Tracking, versions: Sequence[Version]) -> list[str]:
     """Make MLflow say what the registry says; what was done, nothing if it did. Raises TrackingError."""
-    with _told(), tracking.alone():
+    with _alone(tracking.postgres_url), _told():
         done = []
         there = _registered(tracking.client)
         for version in reversed(versions):
@@ -243,8 +234,15 @@ def _client(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    with _told():
-        return MlflowClient(uri, uri)
+    return MlflowClient(uri, uri)
+
+
+@contextmanager
+def _alone(postgres_url: str) -> Iterator[None]:
+    """Two that write at a time could register a version twice, or make the tables twice."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (Lock.TRACK_MODELS.value,))
+        yield  # the lock ends with the connection
 
 
 @contextmanager

@@ -69,8 +69,10 @@ def _refused(state: ServingState) -> Verdict:
 
 
 def _errors(now: Vitals) -> Verdict:
-    share = now.errors / max(now.batches, 1)
     last = f" ({now.last_error})" if now.last_error else ""
+    if now.errors and not now.batches:
+        return Verdict(True, f"no predictor can take it up{last}")
+    share = now.errors / max(now.batches, 1)
     return Verdict(
         now.errors >= LEAST_ERRORS and share >= ERROR_SHARE, f"{now.errors} of {now.batches} batches failed{last}"
     )

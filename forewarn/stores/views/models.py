@@ -49,7 +49,7 @@ class Decision:
 class ModelsView:
     """Everything the models page shows."""
 
-    versions: tuple[ModelVersion, ...]  # champion first, then the newest
+    versions: tuple[ModelVersion, ...]  # champion first, then the shadow, then the newest
     reports: tuple[Report, ...]  # newest first
     decisions: tuple[Decision, ...]  # about these versions, newest first
 
@@ -72,7 +72,7 @@ def report_path(connection: psycopg.Connection[Any], report_id: str) -> str | No
 
 _VERSIONS = """
 select version, stage, feature_version, trained_at, data_from, data_to, metrics, reason, changed_at
-from model_versions order by (stage = 'champion') desc, trained_at desc limit 30
+from model_versions order by (stage = 'champion') desc, (stage = 'shadow') desc, trained_at desc limit 30
 """
 
 _REPORTS = "select report_id::text, kind, created_at, summary from reports order by created_at desc limit 30"

@@ -30,6 +30,8 @@ def test_a_broken_champion_goes(changed: dict[str, float], why: str) -> None:
 def test_one_that_cannot_be_loaded_goes_before_it_has_scored() -> None:
     verdict = should_roll_back(ServingState("2", Vitals(), None, refused="its checksum differs"))
     assert verdict.yes and "cannot be loaded: its checksum differs" in verdict.reason
+    verdict = should_roll_back(ServingState("2", Vitals(errors=1, last_error="no such model")))
+    assert verdict.yes and "no predictor can take it up (no such model)" in verdict.reason
 
 
 def test_one_that_is_wrong_beyond_chance_goes() -> None:
