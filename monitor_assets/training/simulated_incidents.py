@@ -7,14 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 from forewarn.evaluation.split import balanced_sample
-from forewarn.features.batch import features_at
-from forewarn.features.context import context_of
 from forewarn.features.definitions import FEATURE_NAMES, FEATURE_VERSION, HORIZON_STEPS
 from forewarn.features.grid import grid_start, limits_grid, to_grids
 from forewarn.features.labels import time_to_limit
 from forewarn.simulation.schedule import history as incident_history
 from forewarn.simulation.simulate import simulate
-from forewarn.telemetry.limits import limit_pairs
+from monitor_assets.features.signal_features import limited_features
+from monitor_assets.history import SignalWindows
 from monitor_assets.scope import TrainingScope
 
 NAME = "simulated_incidents"
@@ -54,11 +53,11 @@ def _rows(seed: int) -> pa.Table:
     kinds = [s.kind for s in series]
     sample = values[index, at_time]
     grid = to_grids(index.astype(np.int32), recording.times_ns[at_time], sample, kinds, start, _STEP_SECONDS, cells)
-    limits = limits_grid(grid, series)
-    limited = np.array(sorted(limit_pairs(series)))
+    windows = SignalWindows(series, grid, limits_grid(grid, series), start, _STEP_SECONDS)
+    limited = windows.limited
     at = np.arange(60, cells, _EVERY_STEPS)
-    features = features_at(grid, limits, at, context_of(series))[limited].reshape(-1, len(FEATURE_NAMES))
-    steps, observed = (part[:, at].ravel() for part in time_to_limit(grid[limited], limits[limited]))
+    features = limited_features(windows, at).reshape(-1, len(FEATURE_NAMES))
+    steps, observed = (part[:, at].ravel() for part in time_to_limit(grid[limited], windows.limits[limited]))
     known = np.flatnonzero(~np.isnan(steps) & ~np.isnan(observed))
     kept, weight = balanced_sample(steps[known] <= HORIZON_STEPS[-1], MOST_ROWS, seed)
     rows = known[kept]
