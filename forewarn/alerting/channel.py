@@ -41,7 +41,8 @@ class Notification:
     what was told before: 'raised', 'updated', 'acknowledged', 'repeated'. subject: the same for all messages of the
     incident. cause: its first episode. others: the rest of them. why: why it is told, and why now. receipts: of the
     thread. labels: of the incident. shared: other open incidents stand under the first receipt too. in_doubt: an
-    earlier attempt was broken off by the end of the process, so the channel may have it already.
+    earlier attempt was broken off by the end of the process, so the channel may have it already. located: what the
+    telemetry around it adds to its cause, '' where nothing or where it has not been asked yet.
     """
 
     message_id: str
@@ -58,6 +59,7 @@ class Notification:
     links: Links = Links()
     shared: bool = False
     in_doubt: bool = False
+    located: str = ""
 
 
 @dataclass(frozen=True, slots=True)

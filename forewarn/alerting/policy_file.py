@@ -72,10 +72,11 @@ def parse_policy(text: str, name: str = "alerting.yaml") -> Policy:
     try:
         policy = Policy.model_validate(data)
     except ValidationError as error:
-        raise PolicyError(name, [_problem(root, e["loc"], _words(e)) for e in error.errors()]) from error
-    problems = [_problem(root, loc, said) for loc, said in _contradictions(policy)]
-    if problems:
-        raise PolicyError(name, problems)
+        problems = [_problem(root, e["loc"], _words(e)) for e in error.errors()]
+        raise PolicyError(name, problems) from None  # the cause holds the values, and one may be a secret
+    contradictions = [_problem(root, loc, said) for loc, said in _contradictions(policy)]
+    if contradictions:
+        raise PolicyError(name, contradictions)
     return policy
 
 

@@ -37,12 +37,13 @@ def when_to_tell(
     deadline = (start - now + fix.p80).total_seconds()
     probability = breach_probability(ttf, elapsed_seconds, deadline)
     when = f"{start.astimezone(zone(hours.timezone)):%a %H:%M}"
+    too_late = probability > accepted_risk
     facts = (
-        f"a fix that begins {when} is done in {format_duration(deadline)} (80 % take up to "
+        f"a fix that begins {when if too_late else 'then'} is done in {format_duration(deadline)} (80 % take up to "
         f"{format_duration(fix.p80.total_seconds())}, {_source(fix)}); probability of a breach before: "
         f"{format_share(probability)}, accepted: {format_share(accepted_risk)}"
     )
-    if probability > accepted_risk:
+    if too_late:
         return Timing(None, f"told now, outside working hours ({local:%a %H:%M}): {facts}")
     return Timing(start, f"waits until {when}: {facts}")
 

@@ -71,9 +71,10 @@ def reasons(drivers: Sequence[Driver]) -> list[str]:
 
 
 def evidence(notification: Notification) -> list[str]:
-    """Sentences with numbers behind the prediction."""
+    """Sentences with numbers behind the prediction, and what the telemetry around it adds."""
     risk = notification.cause.risk
-    return [one_line(line) for line in risk.evidence] if risk is not None else []
+    lines = [*(risk.evidence if risk is not None else []), *([notification.located] if notification.located else [])]
+    return [one_line(line) for line in lines]
 
 
 def advice(actions: Sequence[Action]) -> list[tuple[str, str]]:

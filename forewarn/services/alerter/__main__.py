@@ -65,7 +65,7 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
     def policy() -> Policy:
         return file.policy
 
-    compose = Composer(settings.public_url, LinkSigner.of(settings), policy)
+    compose = Composer(settings.public_url, _signer(settings), policy)
     switchboard = Switchboard(settings, compose, count)
     causes = CauseFinder(url, settings, count)
 
@@ -89,6 +89,14 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
             causes.stop()
             switchboard.stop()
             session.close()
+
+
+def _signer(settings: Settings) -> LinkSigner | None:
+    try:
+        return LinkSigner.of(settings)
+    except OSError as error:
+        logger.warning("alerts carry no links to answer with: set FOREWARN_LINK_KEY", error=str(error))
+        return None
 
 
 def main() -> None:

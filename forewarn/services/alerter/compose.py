@@ -6,21 +6,22 @@ from typing import Any
 
 import psycopg
 
-from forewarn.alerting.channel import Notification
+from forewarn.alerting.channel import Links, Notification
 from forewarn.alerting.links import LinkSigner
 from forewarn.alerting.matching import labels_of
 from forewarn.alerting.policy import Policy
 from forewarn.incidents.episodes import OPEN_STATES
 from forewarn.incidents.records import Incident
+from forewarn.stores.incident_causes import PostgresIncidentCauses
 from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.outbox import Message, PostgresOutbox
 
 
 class Composer:
-    """Composes on the caller's connection. home: address of the dashboard."""
+    """Composes on the caller's connection. home: address of the dashboard. signer: none, no links to answer with."""
 
-    def __init__(self, public_url: str, signer: LinkSigner, policy: Callable[[], Policy]) -> None:
+    def __init__(self, public_url: str, signer: LinkSigner | None, policy: Callable[[], Policy]) -> None:
         self.home = public_url.rstrip("/")
         self._signer = signer
         self._policy = policy
@@ -54,9 +55,10 @@ class Composer:
             why=message.why,
             receipts=tuple(m.receipt for m in earlier),
             labels=self.labels(incident),
-            links=self._signer.links(incident.incident_id, incident.version, message.channel),
+            links=self._links(incident, message.channel),
             shared=self._shared(connection, earlier),
             in_doubt=message.in_doubt,
+            located=PostgresIncidentCauses(connection).sentence(incident.incident_id),
         )
 
     def current(self, connection: psycopg.Connection[Any], message: Message) -> Notification | None:
@@ -67,6 +69,9 @@ class Composer:
         told = self.notification(connection, message)
         labels = {**self.labels(incident), "severity": told.incident.severity}  # as told: they are its identity
         return replace(told, labels=labels)
+
+    def _links(self, incident: Incident, channel: str) -> Links:
+        return self._signer.links(incident.incident_id, incident.version, channel) if self._signer else Links()
 
     @staticmethod
     def _shared(connection: psycopg.Connection[Any], earlier: list[Message]) -> bool:

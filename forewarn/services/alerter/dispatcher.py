@@ -70,6 +70,7 @@ class Dispatcher:
         self._policy = policy
         self._sources = sources or Sources()
         self._graph = ServiceGraph(())
+        self._hops: dict[tuple[str, str], bool] = {}
         self._changed: dict[str, bool] = {}
         self._open: dict[str, Incident] = {}
         self._wake_at: datetime | None = None
@@ -84,6 +85,7 @@ class Dispatcher:
     def use_graph(self, graph: ServiceGraph) -> None:
         """The service graph, for inhibition."""
         self._graph = graph
+        self._hops.clear()
 
     def sweep(self) -> int:
         """Decide what is due; how many messages were released, held or dropped. Runs in its caller's transaction."""
@@ -146,7 +148,9 @@ class Dispatcher:
         )
 
     def _depends(self, client: str, server: str) -> bool:
-        return client != server and self._graph.hops(client, server) is not None
+        if (client, server) not in self._hops:
+            self._hops[client, server] = client != server and self._graph.hops(client, server) is not None
+        return self._hops[client, server]
 
     def _learned(self, policy: Policy) -> FixTimes:
         if self._fix_times is None or time.monotonic() - self._fix_times_at > _SETTING_SECONDS:

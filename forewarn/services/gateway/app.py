@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from forewarn.config.settings import Settings
 from forewarn.services.gateway import remote_write
+from forewarn.services.gateway.answer_door import AnswerDoor
 from forewarn.services.gateway.answers import JSON, PROTOBUF, Refused, accepted, export_response, refused
 from forewarn.services.gateway.body import read_body, unpack
 from forewarn.services.gateway.delivery import Delivery, Outgoing, Undelivered
@@ -46,6 +47,7 @@ class Gateway:
         self._limit = settings.gateway_max_body_bytes
         self._delivery = delivery
         self._meters = meters
+        self._answers = AnswerDoor(settings)
         self._grpc: GrpcDoors | None = None
         if settings.gateway_grpc_port:
             host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
@@ -54,13 +56,14 @@ class Gateway:
 
     def app(self) -> Starlette:
         """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
-        `/v1/logs/json`, `/loki/api/v1/push` (see LogDoors), `/healthz`, `/readyz`, `/metrics`; beside it the gRPC
-        server, where a port is set."""
+        `/v1/logs/json`, `/loki/api/v1/push` (see LogDoors), `/answer/…` (see AnswerDoor),
+        `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port is set."""
         routes = [Route(f"/v1/{signal}", self._otlp_door(signal), methods=["POST"]) for signal in _TOPICS]
         routes += [
             Route("/v1/activity", self._activity, methods=["POST"]),
             Route("/api/v1/write", self._remote_write, methods=["POST"]),
             *LogDoors(self._deliver, self._meters).routes(),
+            *self._answers.routes(),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/ready", self._readyz),  # where clients of Loki ask

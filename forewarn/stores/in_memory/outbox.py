@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,15 +20,16 @@ class _Slot:
 
 
 class InMemoryOutbox:
-    """OutboxStore in a dictionary."""
+    """OutboxStore in a dictionary. now: the wall clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
         self._slots: dict[str, _Slot] = {}
         self._order = itertools.count()
 
     def put(self, message: Message) -> bool:
         """See OutboxStore."""
-        now, slot = datetime.now(UTC), self._slots.get(message.message_id)
+        now, slot = self._now(), self._slots.get(message.message_id)
         new = replace(message, created_at=message.created_at or now, due=message.due or now)
         if slot is None or slot.message.status == "dropped":
             self._slots[message.message_id] = _Slot(new, next(self._order))
@@ -120,7 +121,7 @@ class InMemoryOutbox:
         receipt: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """See OutboxStore."""
-        slot, now = self._slots[message_id], datetime.now(UTC)
+        slot, now = self._slots[message_id], self._now()
         m = slot.message
         slot.message = replace(
             m, status=status, attempts=m.attempts + (status != "held"), last_error=error,
@@ -146,7 +147,7 @@ class InMemoryOutbox:
 
     def _due(self, slot: _Slot) -> bool:
         m = slot.message
-        due = m.status == "pending" and (m.due is None or m.due <= datetime.now(UTC)) and not slot.claimed
+        due = m.status == "pending" and (m.due is None or m.due <= self._now()) and not slot.claimed
         behind = (
             s.order < slot.order
             and s.message.status == "pending"

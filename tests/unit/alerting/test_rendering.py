@@ -110,6 +110,12 @@ def test_a_failure_that_nobody_predicted_says_so() -> None:
     assert "It has failed, not predicted" in html and "<img" not in html
 
 
+def test_what_the_telemetry_adds_is_told_with_the_evidence() -> None:
+    told = replace(notification(risk(0)), located=f"Not proven: it points to shop/disk: {EVIL}.")
+    html = html_of(told)
+    assert "it points to shop/disk" in html and "<script>" not in html
+
+
 def test_replies_stay_in_the_thread() -> None:
     later = replace(notification(risk(0), "resolved"), message_id="m3", thread=("m1", "m2"), subject="the first title")
     mail = render_mail(later, "forewarn@example.org", "oncall@example.org")
