@@ -65,6 +65,10 @@ class PostgresIncidentCauses:
         rows = self._connection.execute(_OF, (incident_id,)).fetchall()
         return [LocatedCauses(r[0], r[1], r[2], r[3], _suspects.decode(r[4]), r[5], r[6], r[7], r[8]) for r in rows]
 
+    def sentence(self, incident_id: str) -> str:
+        """What the newest ranking that says something adds, '' where none does."""
+        return next((causes.sentence for causes in self.of(incident_id) if causes.sentence), "")
+
     def pending(self, patience_seconds: float, about: Sequence[str] = ABOUT, limit: int = 20) -> list[Unlocated]:
         """Incidents without a ranking, the newest first, once their first message was sent or has waited so long.
 

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 from alerter_stack import Stack, eventually, stack_on
-from incident_records import ERRORS, T0, at, clock, failure, risk
+from incident_records import ERRORS, T0, at, clock, failure, recovery, risk
 from servers import free_port
 
 from forewarn.config.settings import Settings
@@ -114,10 +114,14 @@ def test_an_incident_of_the_stream_learns_where_it_began(
     with stack.alerter():
         stack.send(failure(FAILED, "shop/web", ERRORS), clock(FAILED + 2))
         causes = eventually(lambda: located(database, "failure"), 120)
+        told = len(stack.inbox.mails)
+        stack.send(recovery(FAILED + 9, "shop/web", ERRORS), clock(FAILED + 10))
+        eventually(lambda: len(stack.inbox.mails) > told, 120)
+    text = " ".join(stack.inbox.mails[-1].get_body(("plain",)).get_content().split())
+    assert "telemetry around it points to shop/db rather than shop/web" in text
     assert causes.relation == "other"
     assert causes.suspects[0].entity == "shop/db"
-    assert causes.sentence.startswith("Telemetry around it points to shop/db rather than shop/web (")
-    assert causes.sentence.endswith("Not proven.")
+    assert causes.sentence.startswith("Not proven: telemetry around it points to shop/db rather than shop/web (")
     first = causes.suspects[0]
     assert len(first.queries) == len(first.reasons) and all(first.queries)
     assert any(any(c.isdigit() for c in reason) for reason in first.reasons)

@@ -95,8 +95,8 @@ def verdict(incident: Incident, suspects: Sequence[Suspect]) -> tuple[str, str]:
     if first.entity != incident.entity and first.score >= max(_MUCH, _CLEAR * score):
         why = f"{format_share(first.score)} of what is unusual is there, {format_share(score)} at {incident.entity}"
         return "other", (
-            f"Telemetry around it points to {first.entity} rather than {incident.entity} ({why}): "
-            f"{first.reasons[0]}. Not proven."
+            f"Not proven: telemetry around it points to {first.entity} rather than {incident.entity} ({why}): "
+            f"{first.reasons[0]}."
         )
     signal = incident.signal.partition("{")[0]
     news = [reason for reason in (own.reasons if own is not None else ()) if signal not in reason]
