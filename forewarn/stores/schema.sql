@@ -430,3 +430,27 @@ create table if not exists capacity_forecasts ( -- the newest of each limited si
     primary key (entity, signal)
 );
 create index if not exists capacity_forecasts_soonest on capacity_forecasts (probability_7d desc);
+
+create table if not exists alarm_control (   -- how far the threshold of paging is raised; the newest row holds
+    control_id      bigint generated always as identity primary key,
+    at              timestamptz not null default now(),
+    raised          double precision not null,   -- log-odds above the model's own threshold
+    false_pages     bigint not null,             -- since the row before
+    service_seconds double precision not null,
+    services        bigint not null,
+    clocks          jsonb not null,              -- event clock of each namespace up to which was counted
+    reason          text not null
+);
+
+create table if not exists smoke_results (   -- would we have seen it here? synthetic degradations in a copy of the stream
+    run_id         uuid not null,
+    at             timestamptz not null default now(),
+    model_version  text not null,
+    entity         text not null,
+    kind           text not null,                -- leak, pool_creep, log_burst
+    injected       integer not null,
+    detected       integer not null,
+    median_lead_seconds double precision,
+    primary key (run_id, entity, kind)
+);
+create index if not exists smoke_results_at on smoke_results (at);
