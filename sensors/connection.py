@@ -30,7 +30,7 @@ def told_in_the_tick(evaluate: Callable[[dg.SensorEvaluationContext], Tick]) -> 
     def guarded(context: dg.SensorEvaluationContext) -> Tick:
         try:
             return evaluate(context)
-        except psycopg.Error as error:
+        except psycopg.OperationalError as error:
             return dg.SkipReason(f"PostgreSQL cannot be asked: {str(error).strip()}")
         except TransitionError as error:
             return dg.SkipReason(f"not carried out: {error}")

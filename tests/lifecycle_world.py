@@ -32,7 +32,8 @@ def add_failure(db: psycopg.Connection[Any], entity: str, at: datetime, predicte
     """A failure that lasts half an hour."""
     db.execute(
         b"insert into failures (entity, signal, mode, failed_at, recovered_at, value, limit_value, predicted, episode)"
-        b" values (%s, 'memory', 'memory_exhaustion', %s, %s, 1, 1, %s, gen_random_uuid())",
+        b" values (%s, 'memory', 'memory_exhaustion', %s, %s, 1, 1, %s, gen_random_uuid())"
+        b" on conflict do nothing",
         (entity, at, at + HOUR / 2, predicted),
     )
 

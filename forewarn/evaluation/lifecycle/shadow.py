@@ -93,9 +93,8 @@ def judge_shadow(pairs: Pairs, shadow: Told, champion: Told, policy: ShadowPolic
     over = pairs.span >= policy.most
     rows, incidents = len(pairs.failed), pairs.incidents
     if incidents < policy.least_incidents or rows < policy.least_rows:
-        reason = (
-            f"{incidents} of {policy.least_incidents} incidents and {rows} of {policy.least_rows} predictions resolved"
-        )
+        needed = f" of {policy.least_rows}" if rows < policy.least_rows else ""
+        reason = f"{incidents} of {policy.least_incidents} incidents, {rows:,}{needed} predictions resolved"
         return _wait(reason, over, pairs.span)
     d = paired_difference(pairs.excess, pairs.cluster, pairs.failed, CHANCE, SEED)
     measured = f"Brier score {d.mean:+.4f} ({d.low:+.4f} to {d.high:+.4f}) on {incidents} incidents, {rows:,} rows"

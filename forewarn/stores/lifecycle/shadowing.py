@@ -42,7 +42,7 @@ order by failed_at
 """
 _PROGRESS = """
 select (select count(*) from failures), (select coalesce(floor(sum(extract(epoch from at)) / %s), 0) from watermarks),
-       (select count(*) from (select from shadow_predictions where model_version = %s limit 1) some)
+       exists (select from shadow_predictions where model_version = %s)
 """
 
 
