@@ -10,7 +10,7 @@ import dagster as dg
 
 from monitor_assets import jobs
 from monitor_assets.drift import drift_report
-from monitor_assets.evaluation import backtest_report
+from monitor_assets.evaluation import alarm_budget, backtest_report, calibration_report, ledger_resolution, smoke_test
 from monitor_assets.features import incident_labels, log_templates, service_graph, signal_features, signal_windows
 from monitor_assets.ingestion import imported, raw_events, raw_metrics
 from monitor_assets.registry import candidate_model, champion_model
@@ -45,6 +45,10 @@ _MODULES = [
     load_forecaster,
     capacity_forecasts,
     backtest_report,
+    calibration_report,
+    ledger_resolution,
+    alarm_budget,
+    smoke_test,
     candidate_model,
     champion_model,
     drift_report,
@@ -53,9 +57,25 @@ _MODULES = [
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(_MODULES),
     asset_checks=dg.load_asset_checks_from_modules(_MODULES),
-    jobs=[jobs.train, jobs.drift, jobs.telemetry, jobs.capacity, jobs.import_history, jobs.import_files],
+    jobs=[
+        jobs.train,
+        jobs.drift,
+        jobs.telemetry,
+        jobs.watch,
+        jobs.smoke,
+        jobs.capacity,
+        jobs.import_history,
+        jobs.import_files,
+    ],
     sensors=[retrain, promote_shadow, roll_back_champion, reconcile_tracking],
-    schedules=[daily_drift, hourly_capacity, daily_capacity_contest, jobs.daily_telemetry],
+    schedules=[
+        daily_drift,
+        hourly_capacity,
+        daily_capacity_contest,
+        jobs.daily_telemetry,
+        jobs.hourly_watch,
+        jobs.daily_smoke,
+    ],
     resources={
         "scope": TrainingScope.configure_at_launch(),
         "prometheus": imported.PrometheusSource.configure_at_launch(),

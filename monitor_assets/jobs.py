@@ -33,6 +33,37 @@ telemetry = dg.define_asset_job(
     description="Days of logs, spans and activity from the archive to files, templates and the service graph.",
 )
 
+watch = dg.define_asset_job(
+    name="watch",
+    selection=dg.AssetSelection.assets("ledger_resolution", "alarm_budget"),
+    executor_def=dg.in_process_executor,
+    description="Whether every prediction has its outcome; false pages beside their budget.",
+)
+
+smoke = dg.define_asset_job(
+    name="smoke",
+    selection=dg.AssetSelection.assets("smoke_test").upstream(),
+    executor_def=dg.in_process_executor,
+    description="Synthetic degradations in a copy of each service's recent stream: would we have seen them?",
+)
+
+hourly_watch = dg.ScheduleDefinition(
+    name="hourly_watch",
+    job=watch,
+    cron_schedule="17 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Outcomes and the budget of false pages.",
+)
+
+daily_smoke = dg.ScheduleDefinition(
+    name="daily_smoke",
+    job_name="smoke",
+    cron_schedule="40 4 * * *",
+    execution_timezone="UTC",
+    description="The smoke detector test, once a day.",
+)
+
 daily_telemetry = dg.build_schedule_from_partitioned_job(
     telemetry,
     name="daily_telemetry",

@@ -16,7 +16,7 @@ from forewarn.risk.bundle import BundleError, load_bundle
 from forewarn.risk.first_day import FirstDayScorer
 from forewarn.risk.guard import GuardedScorer, check
 from forewarn.risk.scorer import Scorer, score
-from forewarn.stores import model_health, model_versions
+from forewarn.stores import alarm_control, model_health, model_versions
 from forewarn.stores.model_versions import Served
 
 logger = structlog.get_logger(__name__)
@@ -49,6 +49,7 @@ class ServedModels:
         self._seen = Served(None, None, -1)
         self._refused: dict[str, float] = {}  # version -> when it may be tried again
         self._away = False
+        self._raised = 0.0  # log-odds above the models' own thresholds, see forewarn.evaluation.alarm_control
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="served-models", daemon=True)
 
@@ -66,12 +67,12 @@ class ServedModels:
     def scorer(self) -> GuardedScorer:
         """What scores one batch now: the champion, or who steps in for it. Ask anew for each batch."""
         models = self.models
-        return GuardedScorer((models.champion, *models.fallbacks), self._failed, self._health.scored)
+        return GuardedScorer((models.champion, *models.fallbacks), self._failed, self._health.scored, self._raised)
 
     def answering(self) -> GuardedScorer:
         """What answers questions: as `scorer`, but what is asked from outside says nothing about the model's health."""
         models = self.models
-        return GuardedScorer((models.champion, *models.fallbacks), _unanswered, lambda *_: None)
+        return GuardedScorer((models.champion, *models.fallbacks), _unanswered, lambda *_: None, self._raised)
 
     def _failed(self, scorer: Scorer, error: Exception) -> None:
         if self._health.failed(scorer, error):
@@ -86,12 +87,16 @@ class ServedModels:
         try:
             with psycopg.connect(self._url, autocommit=True) as connection:
                 now = model_versions.served(connection)
+                raised = alarm_control.current(connection).raised
         except psycopg.Error as error:
             if not self._away:
                 logger.warning("who serves is unknown, PostgreSQL cannot be reached", error=str(error).strip())
             self._away = True
             return
         self._away = False
+        if raised != self._raised:
+            logger.info("threshold of paging moved", raised=round(raised, 3), before=round(self._raised, 3))
+            self._raised = raised
         wanted = (now.champion, now.shadow)
         self._refused = {version: at for version, at in self._refused.items() if version in wanted}
         if now != self._seen or any(at <= time.monotonic() for at in self._refused.values()):

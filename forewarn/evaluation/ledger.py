@@ -1,7 +1,7 @@
 """The ledger's rules: what became of each prediction, and how often predictions of a kind came true."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -116,6 +116,20 @@ def outcome_on_arrival(
     if feedback is not None:
         return outcome_of_feedback(prediction, feedback, prediction.predicted_at)
     return outcome_of_watermark(prediction, watermark) if watermark is not None else None
+
+
+def settled(
+    overdue: Iterable[Prediction],
+    failures_of: Callable[[Prediction], Iterable[datetime]],
+    watermark: datetime,
+    min_lead_seconds: float,
+) -> list[Outcome]:
+    """Outcomes of predictions whose horizon has passed and that nobody resolved.
+
+    failures_of: when the signal of a prediction failed within its horizon. watermark: everything before was read.
+    """
+    found = (outcome_on_arrival(p, failures_of(p), watermark, None, min_lead_seconds) for p in overdue)
+    return [outcome for outcome in found if outcome is not None]
 
 
 def episode_of_failure(failure: FailureObserved, predictions: Iterable[Prediction]) -> tuple[str | None, bool]:

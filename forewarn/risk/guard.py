@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.features.definitions import HORIZON_STEPS
+from forewarn.risk.paging_threshold import raised_threshold
 from forewarn.risk.scorer import Scorer, Scores, score
 
 F64 = NDArray[np.float64]
@@ -29,10 +30,12 @@ class GuardedScorer:
     Later calls (reasons, what-if) keep to that model while it answers. What the last of `scorers` raises is raised.
 
     failed: told of each model that raised or answered what cannot be. scored: told of the one that scored the batch.
+    raised: log-odds by which the threshold lies above the model's own (`forewarn.evaluation.alarm_control`).
     """
 
-    def __init__(self, scorers: Sequence[Scorer], failed: Failed, scored: Scored) -> None:
+    def __init__(self, scorers: Sequence[Scorer], failed: Failed, scored: Scored, raised: float = 0.0) -> None:
         self._scorers = list(scorers)
+        self._raised = raised
         self._failed, self._scored = failed, scored
         self._speaker: Scorer | None = None
         self._batch: tuple[F64, F64] | None = None  # features of the batch, quantiles
@@ -44,8 +47,8 @@ class GuardedScorer:
 
     @property
     def threshold(self) -> float:
-        """Of the same model as `version`."""
-        return (self._speaker or self._scorers[0]).threshold
+        """Of the same model as `version`, raised where false pages were too many."""
+        return raised_threshold((self._speaker or self._scorers[0]).threshold, self._raised)
 
     @property
     def answering(self) -> Scorer:
