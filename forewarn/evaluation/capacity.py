@@ -8,7 +8,7 @@ from forewarn.forecasting.capacity.model import FOLDER
 from forewarn.forecasting.capacity.shapes import draw
 
 LONGEST = 1344  # hours of history: eight weeks
-BATCHES, _EACH = 200, 160
+BATCHES, _EACH = 160, 160
 
 
 def rows(seed: int, batches: int) -> tuple[Floats, Floats]:

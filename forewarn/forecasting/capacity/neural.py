@@ -18,7 +18,7 @@ Rows = NDArray[np.int64]
 CELL_HOURS = 6
 LAGS, AHEAD = 28, FARTHEST // CELL_HOURS  # a week of lags, a week ahead
 MOST_SERIES = 48
-SHORTEST = (LAGS + AHEAD + 28) * CELL_HOURS  # hours of past below which there is too little to learn from
+SHORTEST = (LAGS + AHEAD + 14) * CELL_HOURS  # hours of past below which there is too little to learn from
 
 
 @dataclass(eq=False)
@@ -39,6 +39,7 @@ class NeuralMaxima:
 
     def __post_init__(self) -> None:
         self._model: Any = None
+        self._regressor = False
 
     def learn(self, past: Floats) -> None:
         """Fit to past [s, t]. What took part in the contest and won is fitted again, whatever the time."""
@@ -47,7 +48,10 @@ class NeuralMaxima:
         elif self._model is None and time.monotonic() > self.deadline:
             self.reason = "its time is spent"
         else:
-            self._fit(past)
+            try:
+                self._fit(past)
+            except (ValueError, RuntimeError, KeyError) as error:
+                self._model, self.reason = None, f"it could not learn: {error}"
 
     def maxima(self, past: Floats, rows: Rows) -> Floats:
         """[S, K]."""
@@ -82,7 +86,9 @@ class NeuralMaxima:
                 learning_rate=0.03, epochs=self.epochs, batch_size=256, collect_metrics=False,
                 trainer_config={"logger": False, "enable_checkpointing": False, "enable_progress_bar": False},
             )  # fmt: skip
-            model.add_lagged_regressor("load", n_lags=4, normalize=False)
+            self._regressor = bool(np.ptp(load) > 0)  # NeuralProphet refuses to predict with one that never changed
+            if self._regressor:
+                model.add_lagged_regressor("load", n_lags=4, normalize=False)
             frame = self._frame(cells / _level(cells), load, past.shape[1] - size)
             model.fit(frame, freq=frequency(CELL_HOURS * 3600.0), progress=None, minimal=True)
         self._model = model
@@ -103,7 +109,8 @@ class NeuralMaxima:
         )
         names = np.repeat([f"{i:05d}" for i in range(len(cells))], cells.shape[1])
         stamps = np.tile(times.to_numpy(), len(cells))
-        return pd.DataFrame({"ID": names, "ds": stamps, "y": cells.ravel(), "load": load.ravel()})
+        columns = {"ID": names, "ds": stamps, "y": cells.ravel()}
+        return pd.DataFrame(columns | ({"load": load.ravel()} if self._regressor else {}))
 
 
 def _cells(values: Floats) -> Floats:

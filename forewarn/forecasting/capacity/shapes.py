@@ -15,8 +15,8 @@ F64 = NDArray[np.float64]
 Rng = np.random.Generator
 
 WEIGHTS = {
-    "flat": 0.06, "growth": 0.20, "growth_season": 0.14, "season": 0.18, "sawtooth": 0.12, "growth_sawtooth": 0.10,
-    "shift": 0.08, "plateau": 0.05, "walk": 0.04, "bursts": 0.03,
+    "flat": 0.05, "growth": 0.17, "growth_season": 0.12, "season": 0.16, "sawtooth": 0.11, "growth_sawtooth": 0.09,
+    "shift": 0.08, "plateau": 0.11, "batch": 0.05, "walk": 0.03, "bursts": 0.03,
 }  # fmt: skip
 DAY, WEEK = 24, 168
 
@@ -93,6 +93,18 @@ def _plateau(rng: Rng, hours: int) -> F64:
     return np.asarray(-np.expm1(-grown) if rng.random() < 0.5 else np.minimum(grown, 1.0))
 
 
+def _batches(rng: Rng, hours: int) -> F64:
+    """Up for a migration or an export, there for a while, and down again."""
+    t, total = np.arange(hours), np.zeros(hours)
+    for _ in range(1 + int(rng.poisson(hours / (10 * DAY)))):
+        up, hold, down = (int(rng.integers(1, most)) for most in (72, 96, 24))
+        start = int(rng.integers(-up, hours))
+        total += rng.uniform(0.1, 1.0) * np.clip(
+            np.minimum((t - start) / up, (start + up + hold + down - t) / down), 0, 1
+        )
+    return total
+
+
 def _bursts(rng: Rng, hours: int) -> F64:
     height = rng.exponential(0.3, hours) * (rng.random(hours) < rng.uniform(0.005, 0.05))
     return np.asarray(lfilter([1], [1, -rng.uniform(0, 0.8)], height))
@@ -120,6 +132,7 @@ _SHAPES: dict[str, Callable[[Rng, int], F64]] = {
     "growth_sawtooth": lambda rng, hours: rng.uniform(0.05, 0.6) * _teeth(rng, hours) + _growth(rng, hours),
     "shift": _shifts,
     "plateau": _plateau,
+    "batch": _batches,
     "walk": _walk,
     "bursts": _bursts,
 }
