@@ -21,8 +21,8 @@ from forewarn.detection.log_surprise import NextTemplate
 from forewarn.evaluation.datasets.log_sequences import _read
 from forewarn.telemetry.connectors.followers import Followers
 
-LEARNED, WINDOW, WINDOWS = 40_000, 100, 200
-AT_A_TIME = (1, 8, 32)
+LEARNED, WINDOW, WINDOWS = 20_000, 100, 200
+AT_A_TIME = (1, 8)
 SHARES = (0.1, 0.3)
 _CHUNK, _RARE, _TOP = 50, 0.01, 9
 
@@ -104,8 +104,9 @@ def main() -> int:
             mixed = _mixed(data.usual, data.unusual, share)
             windows[share] = [interleaved(mixed, at_a_time, WINDOW, rng) for _ in range(WINDOWS)]
         for name, method in METHODS.items():
+            print(f"{name}, {at_a_time} at a time …", flush=True)
             results += _judge(name, method(learned), windows, at_a_time)
-    write("log_surprise", results)
+        write("log_surprise", results)
     show("Unexpected lines", results)
     return 0
 
