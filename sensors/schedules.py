@@ -1,15 +1,33 @@
 """What runs by the clock."""
 
 import dagster as dg
+import psycopg
 
-daily_drift = dg.ScheduleDefinition(
-    name="daily_drift",
+from forewarn.config.settings import Settings
+from forewarn.stores import model_versions as registry
+from sensors.connection import connected
+
+
+@dg.schedule(
     job_name="drift",
     cron_schedule="30 3 * * *",
     execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.STOPPED,  # a demo does not run over night
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Brings history up to date and compares the newest day with the training interval.",
 )
+def daily_drift() -> dg.RunRequest | dg.SkipReason:
+    """Of the namespace that the newest model was trained on; without a model there is nothing to compare with."""
+    try:
+        with connected(Settings()) as connection:
+            known = registry.versions(connection)
+    except psycopg.OperationalError as error:
+        return dg.SkipReason(f"PostgreSQL cannot be asked: {str(error).strip()}")
+    if not known:
+        return dg.SkipReason("no model yet: there is no training interval to compare with")
+    namespace = known[0].trained_on.get("namespace")
+    config = {"resources": {"scope": {"config": {"namespace": namespace}}}} if namespace else {}
+    return dg.RunRequest(run_config=config)
+
 
 hourly_capacity = dg.ScheduleDefinition(
     name="hourly_capacity",

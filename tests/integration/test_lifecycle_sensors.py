@@ -200,6 +200,27 @@ def test_each_way_to_break_is_seen(
     assert stages(db) == {"1": "champion", "2": "broken"}
 
 
+def test_one_that_fails_the_smoke_test_is_rolled_back(
+    db: psycopg.Connection[Any], instance: dg.DagsterInstance, bundle: ModelBundle, bentoml_home: Path, tmp_path: Path
+) -> None:
+    put(bundle, "2", tmp_path / "bundles")
+    add_versions(db, "1", "2")
+    registry.promote(db, "1", "me", "first")
+    registry.promote(db, "2", "me", "second")
+    result = (
+        b"insert into smoke_results (run_id, model_version, entity, kind, injected, detected)"
+        b" values (gen_random_uuid(), %s, 'shop/a', 'leak', 24, %s)"
+    )
+    for version, detected in (("1", 22), ("2", 23)):
+        db.execute(result, (version, detected))
+    assert "is well" in reason(tick(roll_back_champion, instance))
+    db.execute(result, ("2", 0))
+    assert "it sees 0 of 24 synthetic degradations, models before it saw 92%" in reason(
+        tick(roll_back_champion, instance)
+    )
+    assert stages(db) == {"1": "champion", "2": "broken"}
+
+
 def test_a_champion_whose_bytes_changed_is_rolled_back(
     db: psycopg.Connection[Any], instance: dg.DagsterInstance, bundle: ModelBundle, bentoml_home: Path, tmp_path: Path
 ) -> None:
@@ -241,3 +262,12 @@ def test_a_registry_that_is_away_ends_the_tick_with_a_reason(
     monkeypatch.setenv("FOREWARN_POSTGRES_URL", "postgresql://nobody@127.0.0.1:9/none")
     for sensor in (retrain, promote_shadow, roll_back_champion):
         assert "PostgreSQL cannot be asked" in reason(tick(sensor, instance))
+
+
+def test_drift_is_looked_at_where_there_is_a_model(db: psycopg.Connection[Any]) -> None:
+    from sensors.schedules import daily_drift
+
+    assert "no model yet" in reason(daily_drift())
+    add_versions(db, "1")
+    asked = daily_drift()
+    assert asked.run_config["resources"]["scope"]["config"] == {"namespace": "shop"}

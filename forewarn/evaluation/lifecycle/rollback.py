@@ -15,6 +15,8 @@ ALARM_RATIO = 3.0
 ALARM_CHANCE = 1e-3
 LEAST_ROWS = 1_000
 ABSTENTION_RISE = 0.3
+LEAST_TRIALS = 10
+SMOKE_SHARE = 0.5  # of the degradations that models before it saw: a raised threshold may cost some, not half
 LEAST_EPISODES = 8
 DECAY_CHANCE = 1e-3
 
@@ -39,6 +41,14 @@ class Vitals:
 
 
 @dataclass(frozen=True, slots=True)
+class Smoke:
+    """Synthetic degradations in copies of the stream, and how many of them a model saw in time."""
+
+    injected: int = 0
+    detected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ServingState:
     """The champion since it began to serve, and who served before it.
 
@@ -52,11 +62,13 @@ class ServingState:
     refused: str = ""
     realised: Realised = field(default_factory=Realised)
     promised: Promised = field(default_factory=Promised)
+    smoke: Smoke = field(default_factory=Smoke)
+    smoke_before: Smoke = field(default_factory=Smoke)
 
 
 def should_roll_back(state: ServingState) -> Verdict:
-    """Roll back a champion that cannot be loaded, fails, is slow, floods, falls silent, or is wrong beyond chance."""
-    checks = (_refused(state), _errors(state.now), *_beside(state), _wrong(state))
+    """Roll back a champion that cannot be loaded, fails, is slow, floods, falls silent, is blind, or is wrong."""
+    checks = (_refused(state), _errors(state.now), *_beside(state), _blind(state), _wrong(state))
     found = next((verdict for verdict in checks if verdict.yes), None)
     if found is not None:
         return found
@@ -116,6 +128,18 @@ def _silent(now: Vitals, before: Vitals) -> Verdict:
         return Verdict(False, "")
     share, usual = now.abstained / now.rows, before.abstained / before.rows
     return Verdict(share - usual >= ABSTENTION_RISE, f"of {share:.0%} of the rows nothing is said, it was {usual:.0%}")
+
+
+def _blind(state: ServingState) -> Verdict:
+    """It sees far fewer synthetic degradations than models before it did: no need to wait until it misses real ones."""
+    now, before = state.smoke, state.smoke_before
+    if min(now.injected, before.injected) < LEAST_TRIALS:
+        return Verdict(False, "")
+    usual = before.detected / before.injected
+    return Verdict(
+        at_most(now.detected, now.injected, SMOKE_SHARE * usual) < DECAY_CHANCE,
+        f"it sees {now.detected} of {now.injected} synthetic degradations, models before it saw {usual:.0%}",
+    )
 
 
 def _wrong(state: ServingState) -> Verdict:

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from forewarn.evaluation.lifecycle.evidence import Promised
-from forewarn.evaluation.lifecycle.rollback import ServingState, Vitals
+from forewarn.evaluation.lifecycle.rollback import ServingState, Smoke, Vitals
 from forewarn.stores import model_versions as registry
 from forewarn.stores.lifecycle.realised import realised
 
@@ -26,6 +26,17 @@ select count(distinct r.episode) from risks r join outcomes o using (risk_id)
 where r.state = 'open' and o.outcome in ('hit', 'late') and r.recorded_at >= %(since)s and r.recorded_at < %(until)s
 and (%(version)s::text is null or r.model_version = %(version)s)
 """
+_SMOKE = """
+with runs as (
+    select run_id, model_version, min(at) as at, sum(injected)::int as injected, sum(detected)::int as detected
+    from smoke_results where %(namespace)s::text is null or split_part(entity, '/', 1) = %(namespace)s
+    group by run_id, model_version
+), newest as (select injected, detected from runs where model_version = %(version)s order by at desc limit 1)
+select coalesce((select injected from newest), 0), coalesce((select detected from newest), 0),
+       coalesce(sum(injected) filter (where model_version <> %(version)s), 0)::int,
+       coalesce(sum(detected) filter (where model_version <> %(version)s), 0)::int
+from runs where model_version not in (select version from model_versions where stage = 'broken')
+"""
 
 
 def serving_state(connection: psycopg.Connection[Any], now: datetime, refused: str = "") -> ServingState | None:
@@ -42,6 +53,7 @@ def serving_state(connection: psycopg.Connection[Any], now: datetime, refused: s
     own = _vitals(connection, _minute(since), now, serves)
     before = _vitals(connection, since - LOOK_BACK, _minute(since), None)
     namespace = champion.trained_on.get("namespace")
+    smoke, smoke_before = _smoke(connection, serves, namespace)
     return ServingState(
         version=serves,
         now=own,
@@ -49,11 +61,19 @@ def serving_state(connection: psycopg.Connection[Any], now: datetime, refused: s
         refused=refused,
         realised=realised(connection, serves, None, namespace),
         promised=Promised.of(champion.metrics),
+        smoke=smoke,
+        smoke_before=smoke_before,
     )
 
 
 def _minute(time: datetime) -> datetime:
     return time.replace(second=0, microsecond=0)
+
+
+def _smoke(connection: psycopg.Connection[Any], version: str, namespace: str | None) -> tuple[Smoke, Smoke]:
+    """The newest smoke test of a version, and all those of the others that are not broken."""
+    row = connection.execute(_SMOKE, {"version": version, "namespace": namespace}).fetchone()
+    return (Smoke(*row[:2]), Smoke(*row[2:])) if row else (Smoke(), Smoke())
 
 
 def _vitals(connection: psycopg.Connection[Any], since: datetime, until: datetime, version: str | None) -> Vitals:

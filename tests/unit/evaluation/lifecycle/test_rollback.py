@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from forewarn.evaluation.lifecycle.evidence import Promised, Realised
-from forewarn.evaluation.lifecycle.rollback import ServingState, Vitals, should_roll_back
+from forewarn.evaluation.lifecycle.rollback import ServingState, Smoke, Vitals, should_roll_back
 
 BEFORE = Vitals(batches=1000, rows=60_000, abstained=3000, opened=6, came_true=5, p99_seconds=0.02)
 WELL = ServingState("2", replace(BEFORE, batches=100, rows=6000, abstained=300, opened=1, came_true=0), BEFORE)
@@ -60,3 +60,11 @@ def test_nothing_is_compared_with_nothing() -> None:
     assert not should_roll_back(replace(WELL, now=flooding, before=None)).yes
     assert not should_roll_back(replace(WELL, now=flooding, before=replace(BEFORE, rows=10))).yes
     assert not should_roll_back(replace(WELL, now=replace(flooding, rows=900))).yes
+
+
+def test_one_that_is_blind_goes_before_it_has_missed_anything() -> None:
+    before = Smoke(60, 54)
+    assert "sees 1 of 20 synthetic" in should_roll_back(replace(WELL, smoke=Smoke(20, 1), smoke_before=before)).reason
+    assert not should_roll_back(replace(WELL, smoke=Smoke(20, 12), smoke_before=before)).yes  # a raised threshold
+    assert not should_roll_back(replace(WELL, smoke=Smoke(9, 0), smoke_before=before)).yes
+    assert not should_roll_back(replace(WELL, smoke=Smoke(20, 0), smoke_before=Smoke(3, 3))).yes
