@@ -17,6 +17,8 @@ class PagerDutyChannel:
     def __init__(self, name: str, routing_key: str, url: str) -> None:
         from pagerduty import EventsApiV2Client
 
+        if not url.startswith("https://"):
+            raise ValueError("FOREWARN_PAGERDUTY_URL must begin with https://")
         self.name = name
         self._key = routing_key
         self._client = EventsApiV2Client(routing_key, base_url=url.rstrip("/"))

@@ -6,6 +6,8 @@ import urllib.error
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from forewarn.alerting import slack_blocks
 from forewarn.alerting.channel import Digest, Notification, Receipt, Undelivered, redacted
 from forewarn.alerting.picture import alt_text, draw_forecast
@@ -25,8 +27,11 @@ _PERMANENT = (
     "too_many_attachments",
 )
 _ID = re.compile(r"[CGD][A-Z0-9]{8,}")
-_quiet = logging.getLogger("forewarn.slack")
-_quiet.setLevel(logging.WARNING)  # at DEBUG, the library logs the webhook's address, which is the secret
+logger = structlog.get_logger(__name__)
+_quiet = logging.getLogger("forewarn.slack_sdk")
+_quiet.setLevel(
+    logging.CRITICAL + 1
+)  # the library logs the webhook's address, which is the secret, and what servers say
 
 
 class SlackChannel:
@@ -47,16 +52,20 @@ class SlackChannel:
 
     def send_digest(self, digest: Digest) -> Receipt | None:
         """See Channel."""
-        text, blocks = digest_title(digest), slack_blocks.digest_blocks(digest)
-        return self._asking(lambda: {**self._post(digest.message_id, digest.in_doubt, text, blocks), "digest": True})
+        return self._asking(lambda: self._summary(digest))
 
     def close(self) -> None:
         """See Channel: each request has a connection of its own."""
 
+    def _summary(self, digest: Digest) -> Receipt:
+        text, blocks = digest_title(digest), slack_blocks.digest_blocks(digest)
+        where, _ = self._post(digest.message_id, digest.in_doubt, text, blocks)
+        return {**where, "digest": True}
+
     def _first(self, notification: Notification) -> Receipt:
         text, blocks = slack_blocks.fallback_text(notification), slack_blocks.blocks_of(notification)
-        receipt = self._post(notification.message_id, notification.in_doubt, text, blocks)
-        if not receipt.pop("found", False):
+        receipt, new = self._post(notification.message_id, notification.in_doubt, text, blocks)
+        if new:
             self._picture(notification, receipt)
         return receipt
 
@@ -75,20 +84,20 @@ class SlackChannel:
     def _post(
         self, message_id: str, in_doubt: bool, text: str, blocks: list[dict[str, Any]],
         root: dict[str, Any] | None = None, loud: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
-        """Post once: after a broken attempt, look first whether it is there. Returns where it is."""
+    ) -> tuple[dict[str, Any], bool]:  # fmt: skip
+        """Post once: after a broken attempt, look first whether it is there. Returns where it is, and if it is new."""
         found = self._find(message_id, root) if in_doubt else None
         if found is not None:
-            return {**found, "found": True}
+            return found, False
         thread = {"thread_ts": root["ts"], "reply_broadcast": loud} if root else {}
         answer = self._client.chat_postMessage(
             channel=root["channel"] if root else self._channel, text=text, blocks=blocks, unfurl_links=False,
             metadata={"event_type": "forewarn_message", "event_payload": {"message_id": message_id}}, **thread,
         )  # fmt: skip
-        return {"channel": answer["channel"], "ts": answer["ts"]}
+        return {"channel": answer["channel"], "ts": answer["ts"]}, True
 
     def _picture(self, notification: Notification, receipt: Receipt) -> None:
-        """The forecast into the thread; a message without its picture is better than one that is sent again."""
+        """The forecast into the thread; a message without it is better than one that is sent again."""
         from slack_sdk.errors import SlackClientError
 
         risk = notification.cause.risk
@@ -101,7 +110,7 @@ class SlackChannel:
                 channel=receipt["channel"], thread_ts=receipt["ts"], request_file_info=False,
             )  # fmt: skip
         except (SlackClientError, OSError) as error:
-            _quiet.warning("the picture of the forecast was not taken: %s", redacted(str(error), self._token))
+            logger.warning("the picture of the forecast was not taken", error=redacted(str(error), self._token))
 
     def _find(self, message_id: str, root: dict[str, Any] | None) -> dict[str, Any] | None:
         """Where a message is that may have been posted, by its metadata."""
@@ -116,7 +125,7 @@ class SlackChannel:
             else:
                 answer = self._client.conversations_history(channel=channel, include_all_metadata=True, limit=200)
         except SlackApiError as error:
-            _quiet.warning("cannot look whether a message is there already: %s", redacted(str(error), self._token))
+            logger.warning("cannot look whether a message is there", error=redacted(str(error), self._token))
             return None
         for posted in answer.get("messages") or ():
             payload = (posted.get("metadata") or {}).get("event_payload") or {}

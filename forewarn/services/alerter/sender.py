@@ -55,10 +55,14 @@ class Sender:
         """There is something new in the outbox."""
         self._wake.set()
 
-    def stop(self, seconds: float = 15.0) -> None:
-        """End after the message that is being sent."""
+    def ask_to_stop(self) -> None:
+        """End after the message that is being sent; does not wait for it."""
         self._stopped.set()
         self._wake.set()
+
+    def stop(self, seconds: float = 15.0) -> None:
+        """End after the message that is being sent."""
+        self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(seconds)
         self._channel.close()

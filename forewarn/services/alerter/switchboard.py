@@ -36,6 +36,8 @@ class Switchboard:
     def stop(self) -> None:
         """End all of them."""
         for _, sender in self._senders.values():
+            sender.ask_to_stop()
+        for _, sender in self._senders.values():
             sender.stop()
         self._senders.clear()
 
