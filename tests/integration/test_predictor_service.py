@@ -1,21 +1,28 @@
 """The predictor's doors: the same answers over HTTP and gRPC as in process, and what is refused."""
 
 import logging
+import re
+import shutil
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import grpc
+import httpx
 import numpy as np
 import psycopg
 import pytest
+import uvicorn
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from integration.test_prediction_stream import START_NS, STEP_NS, memory_leak
-from servers import free_port, running_broker
-from starlette.testclient import TestClient
+from servers import free_port, running_broker, wait_for_port
 
 from bentos.predictor.proto import predictor_pb2 as pb
 from bentos.predictor.proto import predictor_pb2_grpc as pb_grpc
@@ -35,8 +42,9 @@ ENTITY, SIGNAL = "shop/api", "process.memory.usage"
 class Doors:
     """The service in this process, with both of its doors."""
 
-    def __init__(self, http: TestClient, grpc_port: int) -> None:
-        self.http = http
+    def __init__(self, http_port: int, grpc_port: int) -> None:
+        self.http_port, self.grpc_port = http_port, grpc_port
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{http_port}", timeout=60)
         self.channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
         self.stub = pb_grpc.PredictorStub(self.channel)
 
@@ -84,11 +92,27 @@ def doors(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         from bentos.predictor.service import Predictor
 
         BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))  # there is one process here
-        with log_as_before(), TestClient(Predictor.to_asgi(is_main=True)) as http:
-            made = Doors(http, grpc_port)
+        with log_as_before(), listening(Predictor.to_asgi(is_main=True)) as http_port:
+            made = Doors(http_port, grpc_port)
             wait_for(lambda: made.ask("/forecast")["signals"])
             yield made
             made.channel.close()
+            made.http.close()
+
+
+@contextmanager
+def listening(app: object) -> Iterator[int]:
+    """The port on which the application answers, from a thread of its own."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_for_port(port, 90)
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(60)
 
 
 @contextmanager
@@ -248,3 +272,22 @@ def test_http_tells_its_state_its_numbers_and_its_schema(doors: Doors) -> None:
     status = doors.ask("/status")
     assert status["feature_names"] == list(FEATURE_NAMES)
     assert (status["model_version"], status["shadow_version"]) == (FirstDayScorer().version, None)
+
+
+EXAMPLES = re.findall(
+    r"```(python|bash)\n(.*?)```", (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8"), re.DOTALL
+)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_examples_of_the_docs_run(doors: Doors, number: int) -> None:
+    language, text = EXAMPLES[number]
+    tool = sys.executable if language == "python" else shutil.which(text.split()[0])
+    if tool is None:
+        pytest.skip(f"{text.split()[0]} is not installed")
+    told = text.replace("127.0.0.1:3000", f"127.0.0.1:{doors.http_port}")
+    told = told.replace("127.0.0.1:3001", f"127.0.0.1:{doors.grpc_port}")
+    command = [tool, "-c", told] if language == "python" else ["bash", "-euo", "pipefail", "-c", told]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout
