@@ -14,13 +14,13 @@ _NAMESPACE = uuid.UUID("6f1d5a0e-7f0a-4c55-9a53-2f6c6f1f9d11")
 @dataclass(frozen=True, slots=True)
 class TimeToFailure:
     """Quantiles of the time from the prediction until the failure, in seconds, given that it comes in the next
-    720 steps (12 h at 60 s); None where one cannot be said.
+    720 steps (12 h at 60 s; of a capacity forecast within 7 d); None where one cannot be said.
     """
 
     p10: float | None
     p50: float | None
     p90: float | None
-    never: float  # probability that it does not happen within 1,440 steps
+    never: float  # probability that it does not happen within 1,440 steps (of a capacity forecast: within 7 d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,7 @@ class AbstentionCode(StrEnum):
     COUNTER_RESET = "counter_reset"
     NO_LIMIT = "no_limit"
     REGIME_CHANGE = "regime_change"
+    EVICTION = "eviction"
 
 
 class Abstained(Observation, frozen=True, tag="abstained"):
