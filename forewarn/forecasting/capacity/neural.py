@@ -88,7 +88,7 @@ class NeuralMaxima:
             )  # fmt: skip
             self._regressor = bool(np.ptp(load) > 0)  # NeuralProphet refuses to predict with one that never changed
             if self._regressor:
-                model.add_lagged_regressor("load", n_lags=4, normalize=False)
+                model.add_lagged_regressor("load", n_lags=4, normalize="off")
             frame = self._frame(cells / _level(cells), load, past.shape[1] - size)
             model.fit(frame, freq=frequency(CELL_HOURS * 3600.0), progress=None, minimal=True)
         self._model = model
