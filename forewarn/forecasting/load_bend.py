@@ -31,6 +31,8 @@ _FURTHEST = 2.0  # the critical load is believed up to so many times the highest
 _WIDEST = 1.6  # 90 % over 10 % quantile of the critical load from which on it is not known
 _FULL = 0.999  # utilisation is held below
 _NOTHING = 0.02  # of the limit, below which values do not differ
+_BEFORE, _AFTER = 12, 6  # cells around an overload that say nothing about the bend: what caused it, what it left
+_RECENT, _OFF = 6, 0.08  # newest cells, and how far off the bend they may be: share of the way to the limit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,13 +65,14 @@ class Bend:
 def fit_bend(load: F64, value: F64, limits: F64) -> Bend:
     """The bends of n signals. load, value: [n, N], means of the same cells, the newest last, NaN = missing.
 
-    limits: [n]. Cells at or above the limit are left out: an overload says nothing about the bend before it.
+    limits: [n]. Cells at or above the limit, and those around them, are left out: an overload says nothing about the
+    bend before it.
     """
     count = len(load)
     errors, critical = np.empty((count, _SHAPES)), np.full((count, _SHAPES), np.inf)
-    found = np.full((count, 6), np.nan)  # cells, explained, floor, capacity, highest load, rise
+    found = np.full((count, 7), np.nan)  # cells, explained, floor, capacity, highest load, rise, how far off it is now
     _fit_rows(load, value, limits, errors, critical, found)
-    cells, explained, floor, capacity, seen, rise = found.T
+    cells, explained, floor, capacity, seen, rise, off = found.T
     usable = np.isfinite(explained)
     quantiles = np.full((count, 3), np.nan)
     if usable.any():
@@ -78,7 +81,7 @@ def fit_bend(load: F64, value: F64, limits: F64) -> Bend:
         odds = np.exp(likelihood - likelihood.max(1, keepdims=True))
         quantiles[usable] = _quantiles(critical[usable], odds / odds.sum(1, keepdims=True))
     with np.errstate(invalid="ignore"):
-        holds = (explained >= _LEAST_EXPLAINED) & (rise >= _LEAST_RISE)
+        holds = (explained >= _LEAST_EXPLAINED) & (rise >= _LEAST_RISE) & (off <= _OFF)
         holds &= (quantiles[:, 1] <= _FURTHEST * seen) & (quantiles[:, 2] <= _WIDEST * quantiles[:, 0])
     return Bend(np.where(holds[:, None], quantiles, np.nan), explained, floor, capacity, seen)
 
@@ -115,7 +118,7 @@ def _utilisation(waiting: float, exponent: int) -> float:
 
 @njit(cache=True)
 def _fit_rows(load: F64, value: F64, limits: F64, errors: F64, critical: F64, found: F64) -> None:
-    """Fill errors and critical loads [n, K] and what was found [n, 6] for each signal that can be fitted."""
+    """Fill errors and critical loads [n, K] and what was found [n, 7] for each signal that can be fitted."""
     width = load.shape[1]
     x, y, usual = np.empty(width), np.empty(width), np.empty(width)
     waiting = np.empty((_SHAPES, width))
@@ -123,7 +126,8 @@ def _fit_rows(load: F64, value: F64, limits: F64, errors: F64, critical: F64, fo
     for r in range(len(load)):
         n = 0
         for i in range(width):
-            if load[r, i] > 0 and value[r, i] >= 0 and value[r, i] < limits[r]:
+            calm = not (value[r, max(i - _AFTER, 0) : i + 1 + _BEFORE] >= limits[r]).any()
+            if load[r, i] > 0 and value[r, i] >= 0 and calm:
                 x[n], y[n], usual[n] = load[r, i], value[r, i], 0.5 ** ((width - 1 - i) / _HALF_LIFE)
                 n += 1
         if n < _LEAST_CELLS or x[:n].max() < _LEAST_SPREAD * x[:n].min():
@@ -156,6 +160,20 @@ def _fit_rows(load: F64, value: F64, limits: F64, errors: F64, critical: F64, fo
         rise = slopes[best] * (after - before) / (limits[r] - floors[best] - slopes[best] * before)
         found[r, 0], found[r, 1], found[r, 2] = n, 1.0 - errors[r, best], floors[best]
         found[r, 3], found[r, 4], found[r, 5] = capacity, top, rise
+        found[r, 6] = _off(load[r], value[r], capacity, exponent, floors[best], slopes[best], limits[r])
+
+
+@njit(cache=True)
+def _off(load: F64, value: F64, capacity: float, exponent: int, floor: float, slope: float, limit: float) -> float:
+    """How far the newest cells are off the bend (median), in shares of the way to the limit: it must hold for them,
+    too. In an overload it cannot be told."""
+    off, n = np.empty(_RECENT), 0
+    for i in range(len(load) - 1, -1, -1):
+        if n < _RECENT and load[i] > 0 and value[i] >= 0:
+            expected = floor + slope * _waiting(load[i] / capacity, exponent)
+            off[n] = (value[i] - min(expected, limit)) / (limit - floor) if value[i] < limit else 1.0
+            n += 1
+    return float(abs(np.median(off[:n])))
 
 
 @njit(cache=True)

@@ -14,6 +14,7 @@ from forewarn.risk import narrative, silence
 from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.dependencies import Dependencies, Objective, objectives_of
 from forewarn.risk.episodes import WITHDRAW, Episode, counted, step
+from forewarn.risk.eviction import Evictions
 from forewarn.risk.explain import Surroundings, Telling, explain
 from forewarn.risk.load import LoadOutlook
 from forewarn.risk.past import Key, Past
@@ -52,6 +53,7 @@ class RiskEngine:
         self._dependencies = Dependencies(self.windows)
         self._regimes = Regimes(self.windows)
         self._loads = LoadOutlook(self.windows)
+        self._evictions = Evictions(self.windows)
         self._latecomers = silence.Latecomers()
         self._ratios: tuple[list[int], list[float]] = [], []  # error ratios of the last assessment: rows and limits
         self.step_seconds = step_seconds
@@ -143,7 +145,7 @@ class RiskEngine:
         self._dependencies.extend(end, self._objectives())
         seen = self._regimes.look(self.windows.snapshot(end), end)
         self._ratios = self._dependencies.ratios_among(seen.rows, seen.limits)
-        scores = self._loads.beside(score(scorer, seen.features), seen, end, scorer.threshold)
+        scores = self._scores(seen, end, scorer)
         self._make_room()
         if self._watched_cell < 0:
             self._watched_cell = end - self._score_every
@@ -151,7 +153,7 @@ class RiskEngine:
             self._restored = False
             self._rehearse(end, scorer)
         observations = self._failures(seen, end)
-        reasons, probability = self._reasons(seen, end), scores.probability
+        reasons, probability = self._reasons(seen, scores, end, scorer.threshold), scores.probability
         quiet = (reasons == self._silent[seen.rows]) & (probability < scorer.threshold) & ~self._active[seen.rows]
         tellings = []
         for i in np.flatnonzero(~quiet).tolist():
@@ -177,12 +179,17 @@ class RiskEngine:
             heard &= np.fromiter((self.windows.series[r] not in self._failing for r in rows), np.bool_, len(rows))
         return heard
 
+    def _scores(self, seen: Snapshot, end: int, scorer: Scorer) -> Scores:
+        """By each signal alone, by what bends it, and without what stands at its limit by design."""
+        scores = self._loads.beside(score(scorer, seen.features), seen, end, scorer.threshold)
+        return self._evictions.spared(scores, seen, end)
+
     def _rehearse(self, end: int, scorer: Scorer) -> None:
         """Count the scorings before `end` anew, without telling: a restart lost how many in a row were above."""
         states = [Episode()] * len(self.windows.series)
         for past in range(end - WITHDRAW * self._score_every, end, self._score_every):
             seen = self._regimes.read(self.windows.snapshot(past), past)
-            probability = self._loads.beside(score(scorer, seen.features), seen, past, scorer.threshold).probability
+            probability = self._scores(seen, past, scorer).probability
             none = np.zeros(len(seen.rows), np.bool_)
             for i in np.flatnonzero(silence.reasons(seen, none, none) == 0).tolist():
                 row = int(seen.rows[i])
@@ -227,12 +234,16 @@ class RiskEngine:
             episode = None
         return episode is not None or series in self._failing
 
-    def _reasons(self, seen: Snapshot, end: int) -> NDArray[np.int8]:
+    def _reasons(self, seen: Snapshot, scores: Scores, end: int, threshold: float) -> NDArray[np.int8]:
         """Why nothing is predicted for each row, as numbers of silence.REASONS; 0 where there is no reason."""
         late = self._latecomers.late(self.windows, seen, end)
         found = silence.reasons(seen, late, self._regimes.looping(seen, end))
         stepped = (found == 0) & self._regimes.silent(seen, end, self._active[seen.rows])
-        return np.where(stepped, np.int8(silence.REGIME), found)
+        found = np.where(stepped, np.int8(silence.REGIME), found)
+        for i in np.flatnonzero((found == 0) & self._evictions.undecided(seen.rows, scores, threshold)).tolist():
+            if not self._episodes.get(self.windows.series[int(seen.rows[i])], Episode()).open:
+                found[i] = silence.EVICTION
+        return found
 
     def _abstained(self, series: Series, number: int, end: int) -> Abstained:
         reason, shift = silence.REASONS[number], self._regimes.newest(series)
@@ -245,6 +256,7 @@ class RiskEngine:
         cells = self.windows.history(seen.rows, end, int(np.clip(end - self._watched_cell, 1, 300)))
         with np.errstate(invalid="ignore"):
             at_limit = (cells >= seen.limits[:, None].astype(np.float32)) & (seen.limits[:, None] > 0)  # 0: unlimited
+        at_limit[self._evictions.evicting(seen.rows, end)] = False
         found: list[Observation] = []
         for i in np.flatnonzero(at_limit.any(1)):
             series = self.windows.series[int(seen.rows[i])]

@@ -11,7 +11,7 @@ from forewarn.risk.records import AbstentionCode
 from forewarn.telemetry.samples import Series
 
 ENOUGH_STEPS = 60  # history below which nothing is predicted
-NO_DATA, LATE, TOO_LITTLE, MISSING, RESTARTS, NO_LIMIT, REGIME = range(1, 8)
+NO_DATA, LATE, TOO_LITTLE, MISSING, RESTARTS, NO_LIMIT, REGIME, EVICTION = range(1, 9)
 _MUCH_MISSING = 0.5  # share of the last 60 steps
 _LATE_STEPS = 60  # how far behind the clock data may be and still count as late
 
@@ -33,6 +33,10 @@ REASONS = (
     Reason(AbstentionCode.COUNTER_RESET, "restarted again and again, more than half of the last 60 steps are missing"),
     Reason(AbstentionCode.NO_LIMIT, "the limit is not a positive number"),
     Reason(AbstentionCode.REGIME_CHANGE, "{note}"),
+    Reason(
+        AbstentionCode.EVICTION,
+        "about to reach the memory of a store that may evict: whether it evicts or refuses is about to be seen",
+    ),
 )
 
 
