@@ -51,7 +51,7 @@ class ModeCalibration:
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """horizons: steps -> bins on held-out rows; modes: the paging horizon by mode, there; ledger: first predictions
-    of resolved episodes in bins, and by mode. What someone acted upon is left out: nobody knows what would have come."""
+    of resolved episodes in bins, and by mode. What someone acted upon is left out."""
 
     horizons: dict[int, list[ReliabilityBin]]
     modes: list[ModeCalibration]

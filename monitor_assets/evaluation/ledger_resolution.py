@@ -14,7 +14,8 @@ GRACE = timedelta(hours=1)  # of event time, in which the alerter resolves
 _COUNTS = """
 select coalesce(o.outcome, case when r.expires_at < w.at - %(grace)s then 'overdue' else 'open' end), count(*)
 from risks r left join outcomes o using (risk_id)
-left join watermarks w on w.namespace = case when strpos(r.entity, '/') > 0 then split_part(r.entity, '/', 1) else '' end
+left join watermarks w
+    on w.namespace = case when strpos(r.entity, '/') > 0 then split_part(r.entity, '/', 1) else '' end
 group by 1 order by 2 desc
 """
 

@@ -38,12 +38,13 @@ table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid
 td:first-child,th:first-child{text-align:left}.no{color:#b3403c}</style></head><body>
 <h1>Would we have seen it here?</h1><p>Model {{ version }}, {{ at }}. Leaks, creeping pools and bursts of logs were
 added to copies of the last days of each service; nothing of it left this machine.</p>
-<p class="{{ '' if verdict.works else 'no' }}"><b>{{ 'The detector works.' if verdict.works else 'Look at the detector.' }}</b>
-{{ verdict.reason }}.</p>
+<p class="{{ '' if verdict.works else 'no' }}">
+<b>{{ 'The detector works.' if verdict.works else 'Look at the detector.' }}</b> {{ verdict.reason }}.</p>
 <table><tr><th>service</th><th>degradation</th><th>tried</th><th>seen</th><th>median lead</th></tr>
 {% for s in rows %}<tr><td>{{ s.entity }}</td><td>{{ s.kind.replace('_', ' ') }}</td><td>{{ s.injected }}</td>
 <td{{ ' class=no' if s.detected < s.injected / 2 }}>{{ s.detected }}</td>
-<td>{{ '–' if s.detected == 0 else '%.0f min' % (s.median_lead_steps * step / 60) }}</td></tr>{% endfor %}</table></body></html>
+<td>{{ '–' if s.detected == 0 else '%.0f min' % (s.median_lead_steps * step / 60) }}</td></tr>{% endfor %}
+</table></body></html>
 """
 
 
