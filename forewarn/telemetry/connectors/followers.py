@@ -34,10 +34,12 @@ class Followers(msgspec.Struct):
         return share < _RARE and share < _LIFT * self.lines.get(template, 0) / self.all_lines if share else True
 
     def learn(self, pairs: Mapping[str, Mapping[str, int]]) -> None:
-        """Count neighbours: before -> template -> how often."""
+        """Count the neighbours of a bucket: before -> template -> how often; what was unexpected, once: it becomes
+        usual by coming in many buckets, not by coming often in one."""
         for before, following in pairs.items():
             counts = self.after.setdefault(before, {})
-            for template, count in following.items():
+            for template, came in following.items():
+                count = 1 if self.unexpected(before, template) else came
                 counts[template] = counts.get(template, 0) + count
                 self.lines[template] = self.lines.get(template, 0) + count
                 self.all_lines += count
