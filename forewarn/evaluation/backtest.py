@@ -114,12 +114,13 @@ class Backtest:
         stretch do; the Brier score is that of the test stretch alone."""
         events = {k: together([m, unseen[k]]) for k, m in self.events.items() if k in unseen} if unseen else self.events
         model = events["model"]
-        simple = {k: m.f1 for k, m in events.items() if k != "model"}
+        simple = {k: m.early_f1 for k, m in events.items() if k != "model"}
         best = max(simple, key=lambda k: simple[k])
-        recall, precision = np.nan_to_num([model.recall, model.precision])
-        rate = self.brier["base_rate"]
-        score = self.brier["model"]
-        return Standing(self.version, model.incidents, float(recall), float(precision), score, rate, simple[best], best)
+        recall, early, precision = np.nan_to_num([model.recall, model.early_recall, model.precision]).tolist()
+        rate, score = self.brier["base_rate"], self.brier["model"]
+        return Standing(
+            self.version, model.incidents, recall, precision, score, rate, simple[best], best, early_recall=early
+        )
 
 
 def simple_methods(stretch: Stretch) -> dict[str, tuple[F64, float]]:

@@ -85,10 +85,14 @@ class EventMetrics:
         return _harmonic_mean(self.recall, self.precision)
 
     @property
+    def early_recall(self) -> float:
+        """Share of the incidents that a warning came EARLY_STEPS before, or more; NaN without incidents."""
+        return self.early_incidents / self.incidents if self.incidents else float("nan")
+
+    @property
     def early_f1(self) -> float:
         """`f1` where an incident counts as predicted only if the warning came EARLY_STEPS before, or more."""
-        early = self.early_incidents / self.incidents if self.incidents else float("nan")
-        return _harmonic_mean(early, self.precision)
+        return _harmonic_mean(self.early_recall, self.precision)
 
 
 def _harmonic_mean(one: float, other: float) -> float:

@@ -22,7 +22,8 @@ class Standing:
     incidents: independent ones; signals that fail together are one. brier, brier_baseline: of P(failure within the
     paging horizon), the model's and the base rate's; lower is better.
     best_baseline_f1: the best of the simple methods (linear extrapolation, static threshold, the first-day trend that
-    serves until there is a model) on the same interval.
+    serves until there is a model) on the same interval. early_recall: share of the incidents told EARLY_STEPS ahead,
+    the measure by which thresholds are chosen; best_baseline_f1 is by it, too.
     """
 
     version: str
@@ -33,12 +34,14 @@ class Standing:
     brier_baseline: float
     best_baseline_f1: float
     best_baseline: str = "baseline"
+    early_recall: float | None = None
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of recall and precision."""
-        total = self.recall + self.precision
-        return 2 * self.recall * self.precision / total if total > 0 else 0.0
+        """Harmonic mean of precision and of the recall that leaves time to act, where that is known."""
+        recall = self.recall if self.early_recall is None else self.early_recall
+        total = recall + self.precision
+        return 2 * recall * self.precision / total if total > 0 else 0.0
 
     @property
     def one_page(self) -> float:
@@ -56,7 +59,8 @@ def should_promote(candidate: Standing, champion: Standing | None, whole: Standi
     seen them: a test interval holds two or three incidents, which one page decides; pages are judged on the whole.
     """
     pages = whole or candidate
-    measured = f"recall {pages.recall:.0%}, precision {pages.precision:.0%} on {_incidents(candidate, whole)}"
+    in_time = "" if pages.early_recall is None else f" ({pages.early_recall:.0%} in time to act)"
+    measured = f"recall {pages.recall:.0%}{in_time}, precision {pages.precision:.0%} on {_incidents(candidate, whole)}"
     if candidate.incidents == 0:
         return Verdict(False, "the test interval holds no failure: nothing shows that the model is of use")
     if pages.recall < MIN_RECALL or pages.precision < MIN_PRECISION:

@@ -16,12 +16,18 @@ def test_demo_predicts_a_failure_before_it_comes_and_leaves_nothing_behind(tmp_p
     environment = {**os.environ, "COLUMNS": "160", "FOREWARN_HOME": str(home)}
     tmp_path.chmod(0o755)
     end = "2026-11-22T05:31:00"  # the same shop, the same day, whenever the test runs
-    shorter = ["--history-days", "10", "--hours", "10", "--speed", "1500"]  # than by default; what is promised stays
+    shorter = ["--hours", "10", "--speed", "1500"]  # than by default; what is promised stays
     command = [sys.executable, "-m", "forewarn.cli.app", "demo", "--once", "--end", end, *shorter]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=760, check=False)
     said = run.stdout + run.stderr
     assert run.returncode == 0, said[-6000:]
-    for promise in ("was predicted", "no healthy entity was paged", "the ledger agrees", "came true"):
+    for promise in (
+        "The predictor serves model",
+        "was predicted",
+        "no healthy entity was paged",
+        "the ledger agrees",
+        "came true",
+    ):
         assert promise in said, said[-6000:]
     mails = [path.read_text(errors="replace") for path in (home / "mail").glob("*.eml")]
     assert any("connection pool" in mail for mail in mails)

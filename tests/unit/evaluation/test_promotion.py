@@ -52,6 +52,12 @@ def test_pages_are_judged_on_the_whole_history_and_brier_on_the_test_days() -> N
     assert "champion's" in should_promote(lucky, replace(GOOD, version="1"), whole).reason
 
 
+def test_a_warning_that_comes_too_late_to_act_promotes_nothing() -> None:
+    assert should_promote(replace(GOOD, early_recall=0.85), None).yes
+    late = should_promote(replace(GOOD, early_recall=0.2), None)
+    assert not late.yes and "predict_linear" in late.reason
+
+
 def test_the_champion_stays_where_it_is_better() -> None:
     assert not should_promote(GOOD, replace(GOOD, version="1", recall=0.99, precision=0.99)).yes
     assert should_promote(GOOD, replace(GOOD, version="1", recall=0.7)).yes
