@@ -66,8 +66,9 @@ class Calibration:
     @property
     def coverage(self) -> float:
         """Of the 80 % interval, over all modes on held-out rows."""
-        known = [(m.coverage, m.count) for m in self.modes if not np.isnan(m.coverage)]
-        return float(np.average(*zip(*known, strict=True))) if known else float("nan")
+        known = [m for m in self.modes if not np.isnan(m.coverage)]
+        counts = [m.count for m in known]
+        return float(np.average([m.coverage for m in known], weights=counts)) if known else float("nan")
 
 
 @dg.asset(deps=[failure_model], group_name="evaluation", kinds={"matplotlib", "postgres"}, owners=["team:forewarn"])
