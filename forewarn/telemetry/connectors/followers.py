@@ -10,7 +10,7 @@ _MOST_LINES = 200_000  # of all, at which their counts by template are halved
 _MOST_TEMPLATES = 1_000  # that are counted at a time
 _FORGET = 2_000  # lines after a template at which its counts are halved
 _FEWEST = 50  # lines after a template below which nothing after it is unexpected
-_RARE = 0.01  # share of the lines after a template below which one that follows is unexpected …
+_RARE = 0.003  # share of the lines after a template below which one that follows is unexpected …
 _LIFT = 0.2  # … unless it is nearly as common after it as everywhere: lines of several requests interleave
 
 
