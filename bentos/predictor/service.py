@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -34,6 +35,7 @@ from forewarn.services.prediction_stream import Latest, PredictionStream
 
 logger = structlog.get_logger(__name__)
 
+_SWITCH_SECONDS = 0.001  # a request waits so long at most for a busy stream to let go of the interpreter; usual is 5 ms
 _FEW_ROWS = 8  # are scored in the event loop: handing them to a thread takes longer
 _BYTES_A_ROW = 30 * FEATURE_COUNT  # a number as JSON, at its longest
 
@@ -57,6 +59,7 @@ class Predictor:
         self.settings = Settings()
         configure_logging(self.settings)
         request_log.quiet()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         url, instance = self.settings.postgres_url.get_secret_value(), f"predictor-{os.getpid()}"
         self.stream = PredictionStream(self.settings, lambda: self.models.scorer(), self._scored)
         self.health = ModelHealth(instance, self.stream.counters)

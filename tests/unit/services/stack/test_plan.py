@@ -95,6 +95,17 @@ def test_the_plan_gives_every_client_the_addresses_of_what_it_starts(tmp_path: P
     assert (tmp_path / "postgres.password").stat().st_mode & 0o077 == 0
 
 
+def test_the_predictor_listens_on_two_ports_or_on_one(tmp_path: Path) -> None:
+    plan = make_plan(Settings(home=tmp_path), only=["predictor"])
+    http_port, grpc_port = plan.settings.predictor_port, plan.settings.predictor_grpc_port
+    assert plan.services[-1].address == f"http://127.0.0.1:{http_port}, gRPC 127.0.0.1:{grpc_port}"
+    assert settings_environment(plan.settings, {"predictor_grpc_port"})["FOREWARN_PREDICTOR_GRPC_PORT"] == str(
+        grpc_port
+    )
+    without = make_plan(Settings(home=tmp_path, predictor_grpc_port=0), only=["predictor"])
+    assert "gRPC" not in without.services[-1].address
+
+
 def _parsed(environment: dict[str, str]) -> dict[str, str]:
     return {key.removeprefix("FOREWARN_").lower(): value for key, value in environment.items()}
 
