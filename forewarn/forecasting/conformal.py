@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forewarn.forecasting.forecaster import LEVELS, Floats, Forecaster, PointForecaster, ordered, scale_of
+from forewarn.forecasting.forecaster import LEVELS, Floats, PointForecaster, ordered, scale_of
 
 _POOLED = 30  # errors of a series' own that weigh as much as those of all series
 _NEAR = 0.25  # errors of steps between (1 - this) and (1 + this) times as far ahead count for a step, too
@@ -69,51 +69,3 @@ def error_quantiles(errors: Floats, scale: Floats) -> Floats:
         share = count / (count + _POOLED)
         offsets[:, step] = (share * own + (1 - share) * pooled[:, None]).T
     return np.asarray(offsets * scale[:, None, None])
-
-
-class Conformal:
-    """A forecaster with its quantiles moved so that each held its share of an unseen part of the past.
-
-    Conformalised quantile regression (Romano, Patterson and Candès 2019), one margin a quantile and step ahead over
-    all series, in units of the width that the forecaster itself gave.
-    """
-
-    def __init__(self, inner: Forecaster, origins: int = 40) -> None:
-        self.name = inner.name
-        self._inner = inner
-        self._origins = origins
-
-    def learn(self, past: Floats, steps: int) -> None:
-        """past [S, T] without missing cells."""
-        first = past.shape[1] * 7 // 10
-        origins = origins_between(first, past.shape[1] - steps, self._origins)
-        self._margin = np.zeros((steps, len(LEVELS)))
-        if len(origins) >= 5:
-            self._inner.learn(past[:, :first], steps)
-            said = np.stack([self._inner.forecast(past[:, :at], steps) for at in origins])
-            came = np.stack([past[:, at : at + steps] for at in origins])
-            self._margin = margins(said, came)
-        self._inner.learn(past, steps)
-
-    def forecast(self, past: Floats, steps: int) -> Floats:
-        """[S, steps, 9]."""
-        said = self._inner.forecast(past, steps)
-        return ordered(said + self._margin[:steps] * _width(said))
-
-
-def margins(said: Floats, came: Floats) -> Floats:
-    """[steps, 9] in widths, from said [O, S, steps, 9] and came [O, S, steps]; neighbouring steps smooth each other."""
-    miss = (came[..., None] - said) / _width(said)
-    steps = said.shape[2]
-    result = np.empty((steps, len(LEVELS)))
-    for step in range(steps):
-        near = miss[:, :, max(step - 2, 0) : step + 3]
-        for k, level in enumerate(LEVELS):
-            result[step, k] = np.quantile(near[..., k], level)
-    return result
-
-
-def _width(said: Floats) -> Floats:
-    """[..., 1] of the 80 % interval, never zero."""
-    width = said[..., -1:] - said[..., :1]
-    return np.maximum(width, 1e-9 * (1 + np.abs(said[..., 4:5])))

@@ -65,6 +65,7 @@ def _fills_up(forecast: CapacityForecast) -> bool:
 
 def risk_of(forecast: CapacityForecast, state: str, episode: str, revision: int) -> Risk:
     """The risk record of a forecast, for the same topic, ledger and incidents as those of the minute path."""
+    evidence = evidence_of(forecast)
     return Risk(
         episode=episode,
         revision=revision,
@@ -80,7 +81,8 @@ def risk_of(forecast: CapacityForecast, state: str, episode: str, revision: int)
         limit=forecast.limit,
         unit=forecast.unit,
         drivers=[_driver(forecast)],
-        evidence=evidence_of(forecast),
+        evidence=evidence,
+        evidence_queries=[""] * len(evidence),
         actions=_actions(forecast),
         forecast=forecast.fan,
         model_version=VERSION,

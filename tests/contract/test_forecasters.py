@@ -8,10 +8,9 @@ import pytest
 
 from forewarn.forecasting.candidates import candidates, point_candidates
 from forewarn.forecasting.competition import Competition
-from forewarn.forecasting.conformal import Calibrated, Conformal
+from forewarn.forecasting.conformal import Calibrated
 from forewarn.forecasting.direct import BoostedQuantiles, PooledRidge
 from forewarn.forecasting.forecaster import LEVELS, MEDIAN, Forecaster, PointForecaster, Seasons, pinball
-from forewarn.forecasting.seasonal_profile import SeasonalProfile
 from forewarn.forecasting.simple import SeasonalNaive
 
 DAY, STEPS = 24, 24
@@ -39,7 +38,6 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
         for point in [*point_candidates(SEASONS, 30 * DAY), PooledRidge(SEASONS), PooledRidge(SEASONS, own=0.0)]
     },
     "boosted": partial(BoostedQuantiles, SEASONS, rounds=20),
-    "conformal": lambda: Conformal(trusted(SeasonalProfile(SEASONS)), origins=20),
     "competition": lambda: Competition(
         [trusted(point) for point in point_candidates(SEASONS, 30 * DAY)[:6]], SEASONS, origins=8
     ),

@@ -2,12 +2,15 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 from confluent_kafka import Consumer
+from typer.testing import CliRunner
 
+from forewarn.cli.app import app
 from forewarn.config.settings import Settings
 from forewarn.risk.capacity_telling import is_capacity
 from forewarn.risk.records import FailureObserved, Forecast, Risk, TimeToFailure, Watermark, decode_risk, encode
@@ -149,3 +152,26 @@ def test_the_predictor_does_not_go_on_with_a_capacity_risk(settings: Settings) -
     told.see(topics.OBSERVATIONS, encode(Watermark("shop", risk.predicted_at, [0])))
     past = told.past("shop", 0)
     assert past is not None and past.risks == {} and past.predicted == {}
+
+
+def test_dagster_and_the_command_show_the_same(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill_archive(settings.postgres_url.get_secret_value(), 72)
+    monkeypatch.setenv("FOREWARN_POSTGRES_URL", settings.postgres_url.get_secret_value())
+    monkeypatch.setenv("FOREWARN_KAFKA_BOOTSTRAP", settings.kafka_bootstrap)
+    monkeypatch.setenv("FOREWARN_HOME", str(tmp_path))
+    import dagster as dg
+
+    from monitor_assets.scope import TrainingScope
+    from monitor_assets.training.capacity_forecasts import capacity_forecasts
+
+    made = dg.materialize([capacity_forecasts], resources={"scope": TrainingScope()})
+    (event,) = made.asset_materializations_for_node("capacity_forecasts")
+    assert event.metadata["forecasts"].value == 2
+    assert "shop/db" in event.metadata["full within 7 d"].md_str
+    shown = CliRunner().invoke(app, ["capacity", "--home", str(tmp_path)])
+    assert shown.exit_code == 0 and "shop/db" in shown.output and "/var" not in shown.output
+    told = json.loads(CliRunner().invoke(app, ["capacity", "--json", "--home", str(tmp_path)]).output)
+    assert (told[0]["signal"], len(told)) == (DISK, 2)
+    assert len(told[0]["fan"]["p50"]) == len(told[0]["fan"]["future_seconds"])
