@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from forewarn.alerting.gates import Hold, group_key, held_by, timing_of
+from forewarn.alerting.gates import Hold, group_key, held_by, timing_of, with_inhibitors
 from forewarn.alerting.messages import Message, batch_id_of, message_id_of
 from forewarn.alerting.plans import STATEFUL, Plan, plan, summary_told
 from forewarn.alerting.situation import Case, ChannelState, Decision, Outcome, Situation, earliest
@@ -20,6 +20,7 @@ _WITHOUT_ROW = ("updated",)  # news that is not worth keeping: the next version 
 
 def decide(cases: Sequence[Case], situation: Situation) -> Outcome:
     """What becomes of every message about these cases now."""
+    situation = with_inhibitors(situation)
     decisions: list[Decision] = []
     wakes: list[datetime | None] = []
     withheld: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """What holds a message back: silences, maintenance, inhibition, cooldown, working hours and grouping."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from forewarn.alerting.matching import matches
@@ -62,20 +62,25 @@ def _maintenance(plan: Plan, case: Case, situation: Situation) -> Hold | None:
 def _inhibited(plan: Plan, case: Case, situation: Situation) -> Hold | None:
     if plan.reason in CLOSINGS:
         return None
-    for rule in situation.policy.inhibit:
-        if not matches(rule.target, case.labels):
+    for rule, sources in situation.inhibitors:
+        if not sources or not matches(rule.target, case.labels):
             continue
-        for other in situation.open_cases:
+        for other in sources:
             if _inhibits(rule, other, case, situation):
                 text = f"inhibited by '{rule.name}': {other.incident.title} ({other.incident.severity})"
                 return Hold("inhibited", f"{text}, incident {other.incident.incident_id}", None)
     return None
 
 
+def with_inhibitors(situation: Situation) -> Situation:
+    """With the open cases that can inhibit, found once for all decisions."""
+    cases = [c for c in situation.open_cases if c.is_open]
+    found = [(rule, [c for c in cases if matches(rule.source, c.labels)]) for rule in situation.policy.inhibit]
+    return replace(situation, inhibitors=found)
+
+
 def _inhibits(rule: Inhibition, source: Case, target: Case, situation: Situation) -> bool:
-    if source.incident.incident_id == target.incident.incident_id or not source.is_open:
-        return False
-    if not matches(rule.source, source.labels):
+    if source.incident.incident_id == target.incident.incident_id:
         return False
     if any(source.labels.get(name, "") != target.labels.get(name, "") for name in rule.equal):
         return False

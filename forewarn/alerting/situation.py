@@ -8,7 +8,7 @@ from forewarn.alerting.calendars import Maintenance
 from forewarn.alerting.fix_times import FixTimes
 from forewarn.alerting.matching import labels_of
 from forewarn.alerting.messages import TOLD_ONCE, Message
-from forewarn.alerting.policy import Policy
+from forewarn.alerting.policy import Inhibition, Policy
 from forewarn.alerting.silences import Silence
 from forewarn.incidents.episodes import OPEN_STATES
 from forewarn.incidents.records import Incident
@@ -98,8 +98,8 @@ def _independent(client: str, server: str) -> bool:
 class Situation:
     """All that a decision needs beside the case. now: wall clock. clocks: event clocks of namespaces.
 
-    open_cases: what can inhibit. depends(client, server): by the service graph. ended: (channel, entity, mode) and
-    when its last incident was told to be over.
+    open_cases: what can inhibit; inhibitors: by rule, see `with_inhibitors`. depends(client, server): by the service
+    graph. ended: (channel, entity, mode) and when its last incident was told to be over.
     """
 
     now: datetime
@@ -107,6 +107,7 @@ class Situation:
     silences: Sequence[Silence] = ()
     windows: Sequence[Maintenance] = ()
     open_cases: Sequence[Case] = ()
+    inhibitors: Sequence[tuple[Inhibition, Sequence[Case]]] = ()
     depends: Callable[[str, str], bool] = _independent
     clocks: Mapping[str, datetime] = field(default_factory=dict)
     fix_times: FixTimes = field(default_factory=FixTimes)

@@ -28,8 +28,8 @@ class OutboxStore(Protocol):
     def told(self, incident_id: str) -> list[str]:
         """States of an incident that were told, or are being told, on any channel, oldest first."""
 
-    def waiting(self) -> list[str]:
-        """Incidents of which something is held."""
+    def waiting(self, until: datetime | None = None) -> list[str]:
+        """Incidents of which something is held; with a time, only what is due by then."""
 
     def groups(self, since: datetime) -> dict[str, GroupState]:
         """Groups of which something is held, or was told since then."""
@@ -153,9 +153,13 @@ class PostgresOutbox:
         )
         return [reason for (reason,) in rows]
 
-    def waiting(self) -> list[str]:
+    def waiting(self, until: datetime | None = None) -> list[str]:
         """See OutboxStore."""
-        rows = self._connection.execute(b"select distinct incident_id::text from outbox where status = 'held'")
+        rows = self._connection.execute(
+            b"select distinct incident_id::text from outbox where status = 'held'"
+            b" and (%s::timestamptz is null or next_attempt <= %s)",
+            (until, until),
+        )
         return [incident_id for (incident_id,) in rows]
 
     def groups(self, since: datetime) -> dict[str, GroupState]:

@@ -1,7 +1,7 @@
 """Drives the decision who is told: reads what is known, decides, and enters every decision in outbox and audit."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -12,7 +12,6 @@ from forewarn.alerting.fix_times import FixTimes
 from forewarn.alerting.messages import Message, message_id_of
 from forewarn.alerting.policy import Policy, RouteSpec
 from forewarn.alerting.situation import Answer, Case, Decision, Situation, earliest
-from forewarn.incidents.episodes import OPEN_STATES
 from forewarn.incidents.graph import ServiceGraph
 from forewarn.incidents.records import Incident
 from forewarn.stores.audit import AuditStore
@@ -72,7 +71,8 @@ class Dispatcher:
         self._graph = ServiceGraph(())
         self._hops: dict[tuple[str, str], bool] = {}
         self._changed: dict[str, bool] = {}
-        self._open: dict[str, Incident] = {}
+        self._cases: dict[str, Case] = {}  # open incidents; their messages are read anew before each decision
+        self._decided_by: Policy | None = None
         self._wake_at: datetime | None = None
         self._full_at = float("-inf")
         self._fix_times: FixTimes | None = None
@@ -89,44 +89,53 @@ class Dispatcher:
 
     def sweep(self) -> int:
         """Decide what is due; how many messages were released, held or dropped. Runs in its caller's transaction."""
-        now = self._sources.now()
-        full = time.monotonic() - self._full_at >= FULL_SECONDS
+        now, started = self._sources.now(), time.monotonic()
+        full = started >= self._full_at or self._policy() is not self._decided_by
         due = self._wake_at is not None and now >= self._wake_at
         if not (full or due or self._changed):
             return 0
-        ids = self._concerned(full)
-        outcome = decide([self._open_cases[i] for i in ids if i in self._open_cases], self._situation(now))
-        entered = sum(self._enter(d, now) for d in outcome.decisions)
-        self._explain(outcome.withheld)
+        cases = self._all_cases() if full else self._due_cases(now)
+        outcome = decide(list(cases.values()), self._situation(now))
+        entered = sum(self._enter(d, cases[d.incident_id], now) for d in outcome.decisions)
+        self._explain(outcome.withheld, cases)
         self._changed.clear()
-        partial = None if full else self._wake_at
-        self._wake_at = earliest(outcome.wake_at, partial if partial is not None and partial > now else None)
+        later = self._wake_at if not full and self._wake_at is not None and self._wake_at > now else None
+        self._wake_at = earliest(outcome.wake_at, later)
+        if full:  # with very many open incidents less often, so that it never takes more than a tenth of the time
+            self._full_at = started + max(FULL_SECONDS, 10 * (time.monotonic() - started))
         return entered
 
-    def _concerned(self, full: bool) -> list[str]:
-        """Incidents to decide about: those that changed and those of which something waits; of a full turn, all."""
-        stores = self._stores
-        if full:
-            self._full_at = time.monotonic()
-            self._open = {i.incident_id: i for i in stores.incidents.open_incidents()}
-        waiting = stores.outbox.waiting()
-        ids = list(dict.fromkeys([*self._changed, *waiting, *(self._open if full else ())]))
-        found = {i: self._open[i] for i in self._open if i not in self._changed}
-        for incident_id in ids:
-            current = found.get(incident_id) or stores.incidents.get(incident_id)
-            if current is not None:
-                found[incident_id] = current
-        self._open = {i: incident for i, incident in found.items() if incident.state in OPEN_STATES}
-        self._open_cases = self._cases(found, ids)
-        return ids
+    def _all_cases(self) -> dict[str, Case]:
+        """Every open incident, what changed, and whatever else something is held of."""
+        stores, self._decided_by = self._stores, self._policy()
+        found = {i.incident_id: i for i in stores.incidents.open_incidents()}
+        for incident_id in {*self._changed, *stores.outbox.waiting()} - set(found):
+            incident = stores.incidents.get(incident_id)
+            if incident is not None:
+                found[incident_id] = incident
+        cases = self._read_cases(found)
+        self._cases = {i: case for i, case in cases.items() if case.is_open}
+        return cases
 
-    def _cases(self, incidents: dict[str, Incident], ids: Iterable[str]) -> dict[str, Case]:
-        """Cases of these incidents; messages and answers only of those that are decided about."""
-        wanted = list(ids)
+    def _due_cases(self, now: datetime) -> dict[str, Case]:
+        """What changed, and what it is time to decide about again."""
+        stores, found = self._stores, dict[str, Incident]()
+        for incident_id in dict.fromkeys([*self._changed, *stores.outbox.waiting(now)]):
+            incident = stores.incidents.get(incident_id)
+            if incident is not None:
+                found[incident_id] = incident
+        cases = self._read_cases(found)
+        for incident_id, case in cases.items():
+            self._cases.pop(incident_id, None)
+            if case.is_open:
+                self._cases[incident_id] = case
+        return cases
+
+    def _read_cases(self, incidents: dict[str, Incident]) -> dict[str, Case]:
+        wanted, policy = list(incidents), self._policy()
         messages = self._stores.outbox.of(wanted)
         said = self._stores.feedback.latest(wanted)
         answers = {i: Answer(f.verdict, f.author, f.note) for i, f in said.items()}
-        policy = self._policy()
         return {i: Case.of(incident, policy, messages.get(i, ()), answers.get(i)) for i, incident in incidents.items()}
 
     def _situation(self, now: datetime) -> Situation:
@@ -138,7 +147,7 @@ class Dispatcher:
             policy=policy,
             silences=stores.feedback.silences(now),
             windows=[*(spec.window() for spec in policy.maintenance), *sources.windows()],
-            open_cases=[c for c in self._open_cases.values() if c.is_open],
+            open_cases=list(self._cases.values()),
             depends=self._depends,
             clocks=stores.ledger.watermarks() if policy.working_hours else {},
             fix_times=self._learned(policy) if policy.working_hours else FixTimes(),
@@ -157,9 +166,8 @@ class Dispatcher:
             self._fix_times, self._fix_times_at = self._sources.fix_times(policy), time.monotonic()
         return self._fix_times
 
-    def _enter(self, decision: Decision, now: datetime) -> bool:
+    def _enter(self, decision: Decision, case: Case, now: datetime) -> bool:
         """Write a decision where it changes anything; a decision that stays the same is not written again."""
-        case = self._open_cases[decision.incident_id]
         key = message_id_of(decision.incident_id, decision.channel, decision.reason, decision.sequence)
         before = next((m for m in case.messages if m.message_id == key), None)
         message = _message(decision, key, before, now)
@@ -180,12 +188,11 @@ class Dispatcher:
         action = f"{verb} '{decision.reason}' on {decision.channel}"
         self._stores.audit.write(ACTOR, action, decision.incident_id, f"{code}{decision.why}{route}")
 
-    def _explain(self, withheld: dict[str, str] | object) -> None:
+    def _explain(self, withheld: Mapping[str, str], cases: Mapping[str, Case]) -> None:
         """Why nothing is told of a change that people would expect to hear of."""
-        assert isinstance(withheld, dict)
         for incident_id, why in withheld.items():
             if self._changed.get(incident_id):
-                state = self._open_cases[incident_id].incident.state
+                state = cases[incident_id].incident.state
                 message = {"predicted": "opened", "firing": "failed"}.get(state, state)
                 self._stores.audit.write(ACTOR, f"withhold '{message}'", incident_id, why)
 

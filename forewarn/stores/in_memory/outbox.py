@@ -52,9 +52,11 @@ class InMemoryOutbox:
         of_it = (m for m in self._all() if m.incident_id == incident_id and m.status in TOLD)
         return list(dict.fromkeys(m.reason for m in of_it if m.reason in TOLD_ONCE))
 
-    def waiting(self) -> list[str]:
+    def waiting(self, until: datetime | None = None) -> list[str]:
         """See OutboxStore."""
-        return list(dict.fromkeys(m.incident_id for m in self._all() if m.status == "held"))
+        held = [m for m in self._all() if m.status == "held"]
+        due = [m for m in held if until is None or (m.due is not None and m.due <= until)]
+        return list(dict.fromkeys(m.incident_id for m in due))
 
     def groups(self, since: datetime) -> dict[str, GroupState]:
         """See OutboxStore."""
