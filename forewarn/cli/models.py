@@ -58,17 +58,15 @@ def show(
     """All about one version: figures beside those of the simple methods, health, ledger, and every decision."""
     from forewarn.cli import models_display
     from forewarn.stores import model_versions as registry
-    from forewarn.stores.audit import PostgresAudit
 
     with _connected(home) as (_, connection):
         found = registry.find(connection, _bare(version))
-        decisions = PostgresAudit(connection).about(found.version)
+        decisions = registry.decisions(connection, found.version)
         health, realised = _health(connection, found.version), _realised(connection, found.version)
     if as_json:
-        _write(
-            dataclasses.asdict(found)
-            | {"decisions": decisions, "health": dataclasses.asdict(health), "realised": dataclasses.asdict(realised)}
-        )
+        told = [dataclasses.asdict(d) for d in decisions]
+        here = {"health": dataclasses.asdict(health), "realised": dataclasses.asdict(realised)}
+        _write(dataclasses.asdict(found) | {"decisions": told} | here)
     else:
         models_display.version(found, decisions, health, realised)
 

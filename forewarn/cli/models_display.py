@@ -12,7 +12,7 @@ from forewarn.cli.words import age
 from forewarn.evaluation.lifecycle.evidence import Realised
 from forewarn.evaluation.lifecycle.shadow import ShadowVerdict
 from forewarn.stores.model_health import Health
-from forewarn.stores.model_versions import Change, Version
+from forewarn.stores.model_versions import Change, Decision, Version
 
 _STYLES = {"champion": "bold green", "shadow": "cyan", "candidate": "yellow", "broken": "red"}
 _FIGURES = ("recall", "precision", "f1", "brier_6h", "coverage_80")
@@ -35,7 +35,7 @@ def versions(found: Sequence[Version]) -> None:
     console.print(table)
 
 
-def version(v: Version, decisions: Sequence[tuple[str, str, str]], health: Health, realised: Realised) -> None:
+def version(v: Version, decisions: Sequence[Decision], health: Health, realised: Realised) -> None:
     """All about one."""
     console = Console(highlight=False)
     console.print(f"{_stage(v.stage)}  [bold]{v.version}[/]  {escape(v.reason)}", soft_wrap=True)
@@ -52,9 +52,10 @@ def version(v: Version, decisions: Sequence[tuple[str, str, str]], health: Healt
     console.print(_metrics(v))
     if decisions:
         console.print()
-        table = Table("Who", "Did", "Why", box=None, padding=(0, 2, 0, 0))
-        for actor, action, reason in decisions:
-            table.add_row(escape(actor), escape(action), escape(reason))
+        table = Table("When (UTC)", "Who", "Did", "Why", box=None, padding=(0, 2, 0, 0))
+        for d in decisions:
+            at = d.at.astimezone(UTC)
+            table.add_row(f"{at:%Y-%m-%d %H:%M}", escape(d.actor), escape(d.action), escape(d.reason))
         console.print(table)
 
 

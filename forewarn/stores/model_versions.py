@@ -62,6 +62,16 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """A line of the audit log about a version."""
+
+    at: datetime
+    actor: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What a transition did: who served before and who serves after it, champion and shadow."""
 
@@ -129,6 +139,13 @@ def find(connection: psycopg.Connection[Any], version: str) -> Version:
         known = ", ".join(v.version for v in versions(connection)[:5]) or "none"
         raise TransitionError(f"there is no model version '{version}' (newest: {known}); see `forewarn models list`")
     return found
+
+
+def decisions(connection: psycopg.Connection[Any], version: str) -> list[Decision]:
+    """What was decided about a version, oldest first."""
+    with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        query = b"select at, actor, action, reason from audit where subject = %s order by audit_id"
+        return cursor.execute(query, (version,)).fetchall()
 
 
 def register(connection: psycopg.Connection[Any], manifest: Manifest, actor: str, reason: str) -> None:

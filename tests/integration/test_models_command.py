@@ -57,7 +57,8 @@ def test_show_tells_figures_and_decisions(db: psycopg.Connection[Any], forewarn:
     assert status == 0 and "predict_linear 0.5" in out and "first model" in out and "signals" in out
     status, out, _ = forewarn("show", "1", "--json")
     found = json.loads(out)
-    assert found["decisions"] == [["dagster", "register", "trained"], ["dagster", "promote", "first model"]]
+    told = [(d["actor"], d["action"], d["reason"]) for d in found["decisions"]]
+    assert told == [("dagster", "register", "trained"), ("dagster", "promote", "first model")]
     status, _, error = forewarn("show", "9")
     assert status == 1 and "there is no model version '9' (newest: 3, 2, 1); see `forewarn models list`" in error
 
