@@ -8,9 +8,15 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pandas as pd
+import psycopg
 import pyarrow.compute as pc
 
-from forewarn.features.definitions import FEATURE_NAMES
+from bentos import model_store
+from forewarn.evaluation.model_metrics import known_outcome
+from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
+from forewarn.risk.bundle import BundleError, load_bundle
+from forewarn.risk.first_day import FirstDayScorer
+from forewarn.risk.scorer import PAGING_HORIZON, Scorer, score
 from monitor_assets.history import History
 from monitor_assets.markdown import table
 from monitor_assets.registry.reports import record_report
@@ -19,29 +25,49 @@ from monitor_assets.training.training_set import training_set
 
 MOST_ROWS = 3_000
 SEED = 2
+MOST_DISTANCE = 0.3  # Wasserstein, in standard deviations of the reference
+PREDICTION, TARGET = "prediction", "target"
+_HORIZON = HORIZON_STEPS[PAGING_HORIZON]
 # Times of day and history move by themselves, and are no drift.
 _COMPARED = [n for n in FEATURE_NAMES if n not in ("log_history", "week_diff", "week_z") and "5m" not in n]
 
 
 @dg.asset(deps=[training_set], group_name="drift", kinds={"evidently"}, owners=["team:forewarn"])
 def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
-    """Distribution of each feature in the newest day beside the training interval; an HTML report."""
+    """The newest day beside the training interval: distribution of each feature (data drift), of what the model that
+    serves says (prediction drift) and of what came (target drift), and the quality of the rows; an HTML report."""
     history = scope.history()
     reference, current = compared_rows(history)
     if len(current) < 50 or len(reference) < 50:
         raise dg.Failure(f"{len(reference)} and {len(current)} rows are too few to compare")
+    scorer = serving_scorer(scope)
+    reference, current = (_with_prediction(frame, scorer) for frame in (reference, current))
     path = scope.home / "reports" / f"drift-{scope.namespace or '_'}-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
     found = evidently_report(reference, current, path)
+    said, came = found.pop(PREDICTION, None), found.pop(TARGET, None)
     share = float(np.mean([score["drifted"] for score in found.values()])) if found else 0.0
-    summary = {"namespace": scope.namespace, "drifted_share": round(share, 4), "features": len(found)}
+    missing = {name: float(frame[list(found)].isna().mean().mean()) for name, frame in _named(reference, current)}
+    summary = {
+        "namespace": scope.namespace, "drifted_share": round(share, 4), "features": len(found), "model": scorer.version,
+        "prediction_drift": said and round(said["score"], 4), "target_drift": came and round(came["score"], 4),
+        "missing_share": round(missing["current"], 4),
+    }  # fmt: skip
     record_report(scope, "drift", path, summary)
     context.log.info("%.0f %% of %d features drifted", 100 * share, len(found))
     ranked = sorted(found.items(), key=lambda item: -item[1]["score"])
+    means = [
+        (name, float(reference[name].mean()), float(current[name].mean()), score["score"], score["drifted"])
+        for name, score in ((PREDICTION, said), (TARGET, came))
+        if score is not None
+    ]
     return dg.MaterializeResult(
         metadata={
             "drifted share": share,
             "reference rows": len(reference),
             "current rows": len(current),
+            "model": scorer.version,
+            "predictions and what came": table(["column", "then", "now", "distance", "drifted"], means),
+            "missing": table(["rows", "share of the values"], missing.items()),
             "features": table(
                 ["feature", "distance", "drifted"], [(n, s["score"], s["drifted"]) for n, s in ranked[:15]]
             ),
@@ -51,43 +77,71 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
 
 
 def compared_rows(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Features of the training interval and of the newest day of event time, sampled."""
+    """All features, and what came within the paging horizon (NaN where that is not known), of the training interval
+    and of the newest day of event time, sampled."""
     windows, split = history.read_windows(), history.read_json("split")
-    columns = ["event_timestamp", *_COMPARED]
-    features = history.read_features(columns)
-    newest = pc.max(features.column("event_timestamp")).as_py()
-    times = features.column("event_timestamp")
+    keys = history.read_features(["series_id", "event_timestamp"])
+    times = keys.column("event_timestamp")
+    newest = pc.max(times).as_py()
     day = pc.greater(times, pd.Timestamp(newest) - pd.Timedelta(days=1))
     trained = pc.less(times, windows.time_of(split["train"][1]))
     rng = np.random.default_rng(SEED)
+    labels = history.read_table("incident_labels").select(["series_id", "event_timestamp", "steps", "observed"])
+    target, features = labels.to_pandas(), history.read_features()
 
     def sampled(mask: Any) -> pd.DataFrame:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
         keep = np.sort(rng.permutation(rows)[:MOST_ROWS])
-        return features.take(keep).to_pandas().drop(columns="event_timestamp")
+        frame = features.take(keep).to_pandas().merge(target, on=["series_id", "event_timestamp"], how="left")
+        known, came = known_outcome(frame["steps"].to_numpy(), frame["observed"].to_numpy(), _HORIZON)
+        frame[TARGET] = np.where(known, came.astype(float), np.nan)
+        return frame.drop(columns=["series_id", "event_timestamp", "steps", "observed"])
 
-    reference, current = sampled(trained), sampled(day)
-    there = [c for c in _COMPARED if reference[c].notna().any() and current[c].notna().any()]
-    return reference[there], current[there]
+    return sampled(trained), sampled(day)
+
+
+def serving_scorer(scope: TrainingScope) -> Scorer:
+    """What serves: the champion, and where there is none that can be loaded, the first-day model."""
+    with psycopg.connect(scope.postgres_url) as connection:
+        row = connection.execute("select version from model_versions where stage = 'champion'").fetchone()
+    try:
+        return load_bundle(model_store.get(row[0]).path).scorer() if row else FirstDayScorer()
+    except BundleError:
+        return FirstDayScorer()
+
+
+def _with_prediction(frame: pd.DataFrame, scorer: Scorer) -> pd.DataFrame:
+    """The columns that are compared."""
+    said = score(scorer, frame[list(FEATURE_NAMES)].to_numpy(np.float64)).probability
+    return frame[_COMPARED].assign(**{PREDICTION: said, TARGET: frame[TARGET]})
+
+
+def _named(reference: pd.DataFrame, current: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [("reference", reference), ("current", current)]
 
 
 def evidently_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path) -> dict[str, dict[str, Any]]:
-    """Write Evidently's page; returns {feature: {"score": distance, "drifted": bool}}."""
+    """Write Evidently's page; returns {column: {"score": distance, "drifted": bool}} of what has values on both
+    sides."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ConstantColumnsCount, DatasetMissingValueCount, EmptyColumnsCount
     from evidently.presets import DataDriftPreset
 
-    definition = DataDefinition(numerical_columns=list(reference.columns))
-    data = (Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference))
-    result = Report([DataDriftPreset(num_method="wasserstein", num_threshold=0.3)]).run(*data)
+    there = [c for c in reference.columns if reference[c].notna().any() and current[c].notna().any()]
+    definition = DataDefinition(numerical_columns=there)
+    data = (Dataset.from_pandas(frame[there], data_definition=definition) for frame in (current, reference))
+    drift = DataDriftPreset(num_method="wasserstein", num_threshold=MOST_DISTANCE)
+    quality = [DatasetMissingValueCount(), ConstantColumnsCount(), EmptyColumnsCount()]
+    result = Report([drift, *quality]).run(*data)
     path.parent.mkdir(parents=True, exist_ok=True)
     result.save_html(str(path))
     found = {}
     for metric in result.dict()["metrics"]:
         column = metric.get("config", {}).get("column")
         if column and isinstance(metric["value"], int | float):
-            score = float(metric["value"])
-            found[column] = {"score": score, "drifted": score >= 0.3}
+            distance = float(metric["value"])
+            found[column] = {"score": distance, "drifted": distance >= MOST_DISTANCE}
     return found
 
 
@@ -101,4 +155,16 @@ def features_have_not_drifted(context: dg.AssetCheckExecutionContext, scope: Tra
     share = float(materialization.metadata["drifted share"].value) if materialization else float("nan")
     return dg.AssetCheckResult(
         passed=share < DRIFTED_SHARE, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted share": share}
+    )
+
+
+@dg.asset_check(asset=drift_report, description="The newest day misses no more values than the training interval did.")
+def the_newest_day_is_as_complete(scope: TrainingScope) -> dg.AssetCheckResult:
+    """By ten points of the share of missing values at most."""
+    reference, current = compared_rows(scope.history())
+    then, now = (float(frame[_COMPARED].isna().mean().mean()) for frame in (reference, current))
+    return dg.AssetCheckResult(
+        passed=now <= then + 0.1,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"missing then": then, "missing now": now},
     )

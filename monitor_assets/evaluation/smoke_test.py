@@ -1,6 +1,7 @@
 """Would we have seen it here? Synthetic degradations in a copy of each service's recent stream."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,14 +9,12 @@ import dagster as dg
 import jinja2
 import psycopg
 
-from bentos import model_store
 from forewarn.evaluation.smoke import Seen, SmokeVerdict, summarised, trials, works
 from forewarn.features.definitions import COARSE_STEPS
-from forewarn.risk.bundle import BundleError, load_bundle
-from forewarn.risk.first_day import FirstDayScorer
 from forewarn.risk.paging_threshold import raised_threshold
 from forewarn.risk.scorer import Scorer, TrainedScorer
 from forewarn.stores import alarm_control
+from monitor_assets.drift.drift_report import serving_scorer
 from monitor_assets.features.signal_windows import signal_windows
 from monitor_assets.history import SignalWindows
 from monitor_assets.markdown import table
@@ -53,9 +52,8 @@ def smoke_test(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.Ma
     """Detection probability and median lead of each service for leaks, pool creep and log bursts, by the model that
     serves, at the threshold that it pages at."""
     with psycopg.connect(scope.postgres_url) as connection:
-        row = connection.execute("select version from model_versions where stage = 'champion'").fetchone()
         raised = alarm_control.current(connection).raised
-    scorer = _scorer(context, row[0] if row else None, raised)
+    scorer = _raised(serving_scorer(scope), raised)
     history = scope.history()
     seen, verdict = run_smoke_test(scope.postgres_url, scope.namespace, history.read_windows(), scorer)
     history.write_json("smoke_test", {"works": verdict.works, "reason": verdict.reason})
@@ -98,16 +96,11 @@ def run_smoke_test(
     return seen, works(own, (sum(n for n, _ in others), sum(k for _, k in others)))
 
 
-def _scorer(context: dg.AssetExecutionContext, version: str | None, raised: float) -> Scorer:
-    """What serves: the champion, and where there is none that can be loaded, the first-day model."""
-    if version is None:
-        return FirstDayScorer()
-    try:
-        scorer = load_bundle(model_store.get(version).path).scorer()
-    except BundleError as error:
-        context.log.warning("the champion cannot be loaded: %s", error)
-        return FirstDayScorer()
-    return TrainedScorer(version, raised_threshold(scorer.threshold, raised), scorer.hazard, scorer.time)
+def _raised(scorer: Scorer, raised: float) -> Scorer:
+    """The model that serves, at the threshold that it pages at."""
+    if not isinstance(scorer, TrainedScorer):
+        return scorer
+    return replace(scorer, threshold=raised_threshold(scorer.threshold, raised))
 
 
 def _write_page(path: Path, scope: TrainingScope, version: str, seen: list[Seen], verdict: SmokeVerdict) -> None:
