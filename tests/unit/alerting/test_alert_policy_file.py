@@ -1,6 +1,7 @@
 """The alerting file: what it may say, and line and column of what it may not."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,13 @@ def wrong(text: str) -> str:
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, "a.yaml")
     return str(caught.value)
+
+
+def test_the_example_of_the_manual_can_be_used() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "alerting.md").read_text()
+    policy = parse_policy(manual.split("```yaml\n", 1)[1].split("```", 1)[0])
+    (route,) = policy.routes_of({**policy.own_labels("shop/checkout-api"), "severity": "critical"})
+    assert route.channels == ("chat", "checkout-pager")
 
 
 def test_a_route_inherits_what_it_does_not_say() -> None:
