@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -60,7 +61,7 @@ class Predictor:
         configure_logging(self.settings)
         request_log.quiet()
         sys.setswitchinterval(_SWITCH_SECONDS)
-        url, instance = self.settings.postgres_url.get_secret_value(), f"predictor-{os.getpid()}"
+        url, instance = self.settings.postgres_url.get_secret_value(), f"predictor-{socket.gethostname()}-{os.getpid()}"
         self.stream = PredictionStream(self.settings, lambda: self.models.scorer(), self._scored)
         self.health = ModelHealth(instance, self.stream.counters)
         self.models = ServedModels(url, self.health)
