@@ -17,7 +17,7 @@ ifneq ($(wildcard ../shared/data),)
 export FOREWARN_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install demo up test check format lock protos env-example screenshots bench clean
+.PHONY: help install demo up test check format lock protos env-example metrics-reference screenshots bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 24
@@ -81,6 +81,9 @@ protos: install ## Write the code of the .proto files anew
 
 env-example: install ## Write .env.example from the settings
 	@$(BIN)/python -m forewarn.config.example > .env.example
+
+metrics-reference: install ## Write docs/metrics.md from what the processes count
+	@$(BIN)/python -m forewarn.services.metrics > docs/metrics.md
 
 screenshots: install ## Take the pictures of the README from a real dashboard (needs Chromium)
 	@$(BIN)/python -m panel_app.screenshots $(ARGS)

@@ -11,6 +11,17 @@ from prometheus_client.registry import Collector
 
 from forewarn.config.settings import Settings
 
+_HEAD = """\
+# What Forewarn's processes count
+
+Prometheus finds it at `/metrics`: of the gateway and the predictor on their own ports, of every other process \
+on FOREWARN_METRICS_PORT (0: not served; the containers of `docker-compose.yml` use 9464). What ends in `_total` \
+is a counter, the rest are gauges; `process_…` and `forewarn_build_info` stand beside them. The gateway's own \
+are labelled by `door`: `forewarn_gateway_requests_total{door,status}`, `…_body_bytes_total`, \
+`…_messages_total`, `…_dropped_total{door,reason}`, `…_request_duration_seconds`. Alert rules over them: \
+`deploy/prometheus/forewarn-alerts.yml`, each with a section in [runbook.md](runbook.md).
+
+This page is written by `make metrics-reference`."""
 _ANYWHERE = {
     "lag_messages": "Messages on the log that were not read yet.",
     "dead_letters_total": "Messages that could not be read or stored; they are on dead_letters, with the reason.",
@@ -135,3 +146,18 @@ class _Counted(Collector):
         for name, value in sorted(dict(self._counters).items()):
             family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             yield family(f"forewarn_{self._service}_{name}", meaning_of(self._service, name), value=value)
+
+
+def reference() -> str:
+    """The text of docs/metrics.md."""
+    lines = [_HEAD]
+    for service, meanings in MEANING.items():
+        lines += [f"\n## {service}", "| Metric | Meaning |", "|---|---|"]
+        lines += [f"| `forewarn_{service}_{name}` | {meaning} |" for name, meaning in sorted(meanings.items())]
+    lines += ["\n## In several of them", "| Metric | Meaning |", "|---|---|"]
+    lines += [f"| `forewarn_…_{name}` | {meaning} |" for name, meaning in sorted(_ANYWHERE.items())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from forewarn.config.settings import Settings
-from forewarn.services.metrics import MEANING, MetricsServer, exposition, meaning_of
+from forewarn.services.metrics import MEANING, MetricsServer, exposition, meaning_of, reference
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,6 +63,10 @@ def test_what_the_code_counts_has_a_meaning() -> None:
         assert counted, service
         for name in counted:
             assert meaning_of(service, name) != name.replace("_", " "), (service, name)
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    assert (ROOT / "docs/metrics.md").read_text() == reference(), "run: make metrics-reference"
 
 
 def test_exposition_says_what_every_counter_is() -> None:
