@@ -129,15 +129,16 @@ class CapacityContest:
         """What every candidate said at each origin from the cells before it, and what came."""
         said: dict[str, list[Floats]] = {name: [] for name in (DIRECT, *PATHS, *self._others)}
         truth = []
-        if origins:
-            for other in self._others.values():
-                other.learn(past[:, : origins[len(origins) // 2]])
-        for at in origins:
+        learned = len(origins) // 4  # before it, another candidate would say what it has learned
+        for other in self._others.values() if origins else ():
+            other.learn(past[:, : origins[learned]])
+        for i, at in enumerate(origins):
             known = past[:, :at]
             unit = unit_of(known)
             truth.append((came(past, at) - known[:, -1:]) / unit[:, None])
             for name, each in said.items():
-                each.append(self._scaled(name, known, unit, self._rows))
+                early = name in self._others and i < learned
+                each.append(truth[-1] * np.nan if early else self._scaled(name, known, unit, self._rows))
         return _Evidence(np.array(truth), {name: np.array(each) for name, each in said.items()})
 
     def _all_offsets(self, evidence: _Evidence, origins: Sequence[int], part: slice) -> dict[str, Floats]:

@@ -32,7 +32,7 @@ class NeuralMaxima:
     load: Floats
     start_ns: int
     deadline: float
-    epochs: int = 20
+    epochs: int = 60
     seed: int = 0
     name: str = "neural_prophet"
     reason: str = ""
@@ -83,7 +83,7 @@ class NeuralMaxima:
             model = NeuralProphet(
                 n_lags=LAGS, n_forecasts=AHEAD, growth="off", yearly_seasonality=False,
                 weekly_seasonality=3 if past.shape[1] >= 4 * 168 else False, daily_seasonality=2, normalize="off",
-                learning_rate=0.03, epochs=self.epochs, batch_size=256, collect_metrics=False,
+                learning_rate=0.03, epochs=self.epochs, batch_size=64, collect_metrics=False,
                 trainer_config={"logger": False, "enable_checkpointing": False, "enable_progress_bar": False},
             )  # fmt: skip
             self._regressor = bool(np.ptp(load) > 0)  # NeuralProphet refuses to predict with one that never changed
