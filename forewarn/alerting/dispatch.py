@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from forewarn.alerting.gates import Hold, group_key, held_by, timing_of, with_inhibitors
-from forewarn.alerting.messages import Message, batch_id_of, message_id_of
+from forewarn.alerting.messages import OPENINGS, Message, batch_id_of, message_id_of
 from forewarn.alerting.plans import STATEFUL, Plan, plan, summary_told
 from forewarn.alerting.situation import Case, ChannelState, Decision, Outcome, Situation, earliest
 from forewarn.incidents.paging import CLOSINGS
@@ -117,7 +117,8 @@ def _of_channel(channel: str, decisions: list[Decision], waiting: set[str], situ
     digest_at = _digest_at(state, situation, channel)
     result = []
     for decision in decisions:
-        exempt = spec.kind in STATEFUL and decision.reason not in ("opened", "failed", "reopened")
+        lifecycle = spec.kind in STATEFUL and decision.reason not in OPENINGS
+        exempt = lifecycle or decision.reason == "updated"  # which disturbs nobody
         if decision.verdict != "send" or exempt:
             result.append(decision)
             continue

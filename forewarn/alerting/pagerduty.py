@@ -118,6 +118,7 @@ def _details(notification: Notification) -> dict[str, Any]:
         "time left": f"{left[0]} ({left[1]})" if left else "",
         "what to do": [text for text, _ in wording.advice(incident.actions)],
         "why": wording.reasons(incident.drivers),
+        "evidence": wording.evidence(notification),
         "also affected": wording.affected(notification.others),
         "told because": wording.plain_why(notification),
         **{name: wording.one_line(value, 200) for name, value in notification.labels.items()},

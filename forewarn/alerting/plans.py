@@ -108,16 +108,11 @@ def _follow_up(case: Case, channel: str, kind: str, route: Route) -> Plan | None
     if not case.is_open or not last:
         return None
     incident, number = case.incident, 1 + sum(m.reason in ("raised", "updated") for m in told)
-    was = str(last.get("severity", incident.severity))
-    if _RANK[incident.severity] > _RANK.get(was, 0):
-        return Plan(channel, "raised", f"severity {was} became {incident.severity}", route, number)
-    if incident.title != last.get("title"):
-        reason = "updated" if kind in EDITING else "raised"
-        return Plan(
-            channel, reason, f"the likely cause is another one now (it was: {last.get('title')})", route, number
-        )
-    if kind in EDITING and _moved(incident, last):
-        return Plan(channel, "updated", "the time left is another one now", route, number)
+    worst = max((str(m.told.get("severity", "info")) for m in told), key=lambda level: _RANK.get(level, 0))
+    if _RANK[incident.severity] > _RANK[worst]:
+        return Plan(channel, "raised", f"severity {worst} became {incident.severity}", route, number)
+    if kind in EDITING and (incident.title != last.get("title") or _moved(incident, last)):
+        return Plan(channel, "updated", "cause, severity or time left are others now", route, number)
     return None
 
 

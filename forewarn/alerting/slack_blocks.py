@@ -45,6 +45,7 @@ def blocks_of(notification: Notification) -> list[Block]:
     if not closed:
         blocks += _list("What to do", [_advice(text, link) for text, link in wording.advice(incident.actions)])
         blocks += _list("Why", [escaped(text) for text in wording.reasons(incident.drivers)])
+        blocks += _list("Evidence", [escaped(text) for text in wording.evidence(notification)])
     blocks += _list("Also affected", [escaped(text) for text in wording.affected(notification.others)])
     if notification.links.picture and not closed and notification.cause.risk is not None:
         alt = wording.one_line(alt_text(notification.cause.risk), 1900)
@@ -61,6 +62,8 @@ def reply_blocks(notification: Notification) -> list[Block]:
     if notification.reason == "acknowledged":
         text = f"*{wording.headline(notification)}*: {escaped(notification.why)}"
     blocks: list[Block] = [_section(text)]
+    if notification.located:
+        blocks.append(_section(escaped(notification.located, 600)))
     score = [f"*{name}*\n{escaped(value)}" for name, value in wording.scorecard(notification)]
     if score:
         blocks.append({"type": "section", "fields": [{"type": "mrkdwn", "text": text} for text in score]})

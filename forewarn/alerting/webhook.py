@@ -87,5 +87,7 @@ def payload_of(notification: Notification) -> dict[str, Any]:
         "why": notification.why,
         "url": notification.url,
         "labels": dict(notification.labels),
+        "evidence": wording.evidence(notification),
+        "others": wording.affected(notification.others),
         "incident": msgspec.to_builtins(incident),
     }

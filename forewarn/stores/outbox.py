@@ -103,6 +103,7 @@ where message_id = %(message_id)s
 _RELEASED = """
 select max(released_at) from outbox
 where channel = %s and released_at > %s and status = any(%s) and held_for is distinct from 'rate_limit'
+    and reason <> 'updated'
 group by coalesce(batch_id, message_id) order by 1
 """
 _DIGESTS = """

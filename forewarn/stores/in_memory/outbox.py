@@ -71,7 +71,7 @@ class InMemoryOutbox:
 
     def channel_state(self, channel: str, since: datetime) -> ChannelState:
         """See OutboxStore."""
-        mine = [m for m in self._all() if m.channel == channel]
+        mine = [m for m in self._all() if m.channel == channel and m.reason != "updated"]
         released: dict[str, datetime] = {}
         for m in mine:
             if m.released_at and m.released_at > since and m.status in TOLD and m.held_for != "rate_limit":

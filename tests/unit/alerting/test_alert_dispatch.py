@@ -161,6 +161,19 @@ def test_new_numbers_go_where_they_replace_the_old(world: Make) -> None:
     assert w.run(1) == chat("updated"), "told more than once, each in its place"
 
 
+def test_a_severity_that_flaps_is_raised_once_and_another_cause_wakes_nobody(world: Make) -> None:
+    w = world(PLAIN.replace("[chat]", "[chat, pager]") + "}")
+    w.incident()
+    w.run(1)
+    told = []
+    for severity in ("critical", "warning", "critical", "warning"):
+        w.incident(severity=severity)
+        told += w.run(1)
+    assert [m for m in told if m[1] == "raised"] == [("chat", "raised", (1,)), ("pager", "raised", (1,))]
+    w.incident(title="shop/other: trouble", entity="shop/other")
+    assert w.run(1) == chat("updated")
+
+
 def test_a_group_leaves_together_and_waits_for_its_interval(world: Make) -> None:
     w = world(
         "channels: {chat: {kind: slack}}\n"
