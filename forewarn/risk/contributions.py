@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.risk.guard import GuardedScorer
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer, TrainedScorer
 
 F64 = NDArray[np.float64]
@@ -28,6 +29,8 @@ def contributions(scorer: Scorer, features: F64) -> Contributions:
     they add up to them. deletion: by how much the log-odds of a failure within the paging horizon fall when the
     feature alone is missing; they add up to nothing.
     """
+    if isinstance(scorer, GuardedScorer):
+        scorer = scorer.answering
     if isinstance(scorer, TrainedScorer):
         return Contributions(SHAP, np.asarray(scorer.hazard.contributions(features), np.float64))
     n, width = features.shape

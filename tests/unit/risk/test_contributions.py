@@ -5,6 +5,7 @@ import numpy as np
 from forewarn.features.definitions import INDEX
 from forewarn.risk.bundle import ModelBundle
 from forewarn.risk.contributions import contributions
+from forewarn.risk.guard import GuardedScorer
 from forewarn.risk.scorer import TrendScorer
 
 
@@ -17,6 +18,13 @@ def test_a_trained_models_contributions_add_up_to_its_log_odds(bundle: ModelBund
     np.testing.assert_allclose(
         found.log_odds.sum(1), ((hazard.log_odds(rows) - beyond.T) * hazard.slope).sum(1), atol=1e-6
     )
+
+
+def test_a_guarded_model_is_explained_by_itself(bundle: ModelBundle, feature_rows: np.ndarray) -> None:
+    guarded = GuardedScorer((bundle.scorer(), TrendScorer()), lambda *_: None, lambda *_: None)
+    found, expected = (contributions(scorer, feature_rows[:3]) for scorer in (guarded, bundle.scorer()))
+    assert found.method == "shap"
+    np.testing.assert_array_equal(found.log_odds, expected.log_odds)
 
 
 def test_other_models_are_asked_without_each_feature() -> None:
