@@ -26,16 +26,17 @@ def block_mean(cells: F32, start: int, stop: int) -> float:
     return total / count if count else np.nan
 
 
+@njit(cache=True)
 def trailing_means(cells: F32, width: int) -> F32:
-    """Means of the last `width` cells at each cell: float32 [R, N]; NaN where the cell itself is missing."""
-    if width <= 1:
-        return cells
-    there = ~np.isnan(cells)
-    sums = np.where(there, cells, 0.0).astype(np.float64).cumsum(1)
-    counts = there.cumsum(1)
-    sums[:, width:] -= sums[:, :-width].copy()
-    counts[:, width:] -= counts[:, :-width].copy()
-    means: F32 = np.where(there, sums / np.maximum(counts, 1), np.nan).astype(np.float32)
+    """Means of the last `width` cells at each cell: float32 [R, N]; NaN where the cell itself is missing.
+
+    Each is summed by itself: the same cells give the same mean wherever they stand in the window.
+    """
+    means = np.full(cells.shape, np.nan, np.float32)
+    for r in range(cells.shape[0]):
+        for i in range(cells.shape[1]):
+            if not np.isnan(cells[r, i]):
+                means[r, i] = block_mean(cells[r], i + 1 - width, i + 1)
     return means
 
 

@@ -150,6 +150,8 @@ class LoadOutlook:
             width = _WIDE * MEDIUM_STEPS if thin else MEDIUM_STEPS
             features[own] = self._windows.smoothed_features(loads, end, limits, width).reshape(-1, 3, len(INDEX))
         flat = features.reshape(-1, len(INDEX))
+        high = flat[:, INDEX["new_high"]]
+        flat[:, INDEX["new_high"]] = np.maximum(high, 0.0)  # that it was so high and bore it, the bend knows already
         return _Foretold(at[there], there, flat, self._scored(flat))
 
     def _scored(self, features: F64) -> Scores:
