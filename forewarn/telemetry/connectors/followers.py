@@ -33,6 +33,17 @@ class Followers(msgspec.Struct):
         share = self.after[before].get(template, 0) / total
         return share < _RARE and share < _LIFT * self.lines.get(template, 0) / self.all_lines if share else True
 
+    def judge(self, pairs: Mapping[str, Mapping[str, int]]) -> tuple[int, int]:
+        """Of the neighbours of a bucket, before -> template -> how often: those of which it is known what to expect,
+        and those of them that were not expected."""
+        judged = unexpected = 0
+        for before, following in pairs.items():
+            for template, count in following.items():
+                verdict = self.unexpected(before, template)
+                judged += count if verdict is not None else 0
+                unexpected += count if verdict else 0
+        return judged, unexpected
+
     def learn(self, pairs: Mapping[str, Mapping[str, int]]) -> None:
         """Count the neighbours of a bucket: before -> template -> how often; what was unexpected, once: it becomes
         usual by coming in many buckets, not by coming often in one."""

@@ -28,8 +28,7 @@ _ERRORS = ("ERROR", "FATAL")
 class LogBucket(msgspec.Struct):
     """Counts of one bucket, by severity and by template id; `new`: templates never seen before.
 
-    pairs: template id -> id of the one after it -> how often. judged: lines of which it is known what to expect;
-    unexpected: those of them that were not.
+    pairs: template id -> id of the one after it -> how often.
     """
 
     records: int = 0
@@ -37,8 +36,6 @@ class LogBucket(msgspec.Struct):
     severities: dict[str, int] = {}
     templates: dict[str, int] = {}
     pairs: dict[str, dict[str, int]] = {}
-    judged: int = 0
-    unexpected: int = 0
 
 
 class LogMeter(msgspec.Struct):
@@ -80,8 +77,9 @@ class LogMeter(msgspec.Struct):
 
     def close(self, bucket: LogBucket, end: int, options: Options) -> Values:
         """See `Meter`. Without a record there is no error ratio; while templates are learned none is new, and nothing
-        is unexpected. Neighbours are learned when their bucket is closed: a burst does not make itself usual."""
+        is unexpected. Neighbours are judged and learned bucket by bucket, however the lines came in messages."""
         width = options.bucket
+        judged, unexpected = self.followers.judge(bucket.pairs)
         self.followers.learn(bucket.pairs)
         values: Values = {(names.LOG_RATE, ()): bucket.records / width}
         if bucket.records:
@@ -90,8 +88,8 @@ class LogMeter(msgspec.Struct):
         values[names.LOG_TEMPLATES_DISTINCT, ()] = float(len(bucket.templates))
         if end >= self.began + options.learning * NANOSECONDS:
             values[names.LOG_TEMPLATES_NEW, ()] = float(bucket.new)
-            if bucket.judged >= _FEWEST_JUDGED:
-                values[names.LOG_SURPRISE, ()] = bucket.unexpected / bucket.judged
+            if judged >= _FEWEST_JUDGED:
+                values[names.LOG_SURPRISE, ()] = unexpected / judged
         for severity in known_by(end, self.severities, ()):
             values[_severity(severity)] = bucket.severities.get(severity, 0) / width
         for template in (name for name, (_, first) in self.tracked.items() if first < end):
@@ -99,12 +97,8 @@ class LogMeter(msgspec.Struct):
         return values
 
     def _follow(self, bucket: LogBucket, template: str) -> None:
-        """Judge a line by the one before it."""
+        """Note a line with the one before it."""
         if self.last:
-            unexpected = self.followers.unexpected(self.last, template)
-            if unexpected is not None:
-                bucket.judged += 1
-                bucket.unexpected += unexpected
             following = bucket.pairs.setdefault(self.last, {})
             following[template] = following.get(template, 0) + 1
         self.last = template

@@ -61,12 +61,21 @@ def test_state_from_before_neighbours_were_counted_is_taken_up() -> None:
     for name in ("followers", "last"):
         del old["meter"][name]
     for bucket in old["open"].values():
-        for name in ("pairs", "judged", "unexpected"):
-            del bucket[name]
+        del bucket["pairs"]
     again = SignalStream(LOGS, OPTIONS)
     again.restore({**dumped, "shop/api": msgspec.msgpack.encode(old)})
     told = again.take(lines(30, CYCLE, 100)) + again.take(lines(70, CYCLE, 325)) + again.close_idle()
     assert read(told, "log.surprise.ratio")[200] == 0.0
+
+
+def test_however_lines_come_in_messages_the_same_is_told() -> None:
+    records = lines(0, CYCLE, 500) + lines(200, WRONG, 25) + lines(210, CYCLE, 50)
+    found = []
+    for size in (7, 400, len(records)):
+        stream = SignalStream(LOGS, OPTIONS)
+        told = [one for k in range(0, len(records), size) for one in stream.take(records[k : k + size])]
+        found.append(read(told + stream.close_idle(), "log.surprise.ratio"))
+    assert found[0] == found[1] == found[2] and max(found[0].values()) > 0.7
 
 
 def test_a_few_lines_say_nothing() -> None:
