@@ -10,10 +10,12 @@ import psycopg
 from forewarn.config.settings import Settings
 from forewarn.evaluation.lifecycle.shadow import Decision, ShadowPolicy, ShadowVerdict, judge_shadow
 from forewarn.stores import model_versions as registry
+from forewarn.stores import shadow_predictions
 from forewarn.stores.lifecycle.shadowing import ShadowEvidence, progress, shadow_evidence
 from forewarn.stores.model_versions import Served
 from sensors.connection import ACTOR, Tick, connected, told_in_the_tick
 
+KEPT = timedelta(days=90)  # predictions of shadows that are over, for `forewarn models compare`
 LOOK_EVERY_SECONDS = 3600.0  # of event time; a failure is looked at at once
 
 
@@ -45,6 +47,8 @@ def promote_shadow(context: dg.SensorEvaluationContext) -> Tick:
         )
         verdict = judge_shadow(evidence.pairs, evidence.told_by_shadow, evidence.told_by_champion, policy(settings))
         _carry_out(connection, served, verdict)
+        if verdict.decision != Decision.WAIT:
+            shadow_predictions.prune(connection, KEPT)
     context.log.info(verdict.reason)
     return dg.SensorResult(
         skip_reason=f"{verdict.decision}: {verdict.reason}",

@@ -13,7 +13,7 @@ Writing the same row again changes nothing, so a restart that scores again does 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -56,6 +56,11 @@ def write(connection: psycopg.Connection[Any], predictions: Iterable[ShadowPredi
     """Store predictions; those that are there already stay as they are. Raises psycopg.Error."""
     with connection.cursor() as cursor:
         cursor.executemany(_WRITE, [astuple(p) for p in predictions])
+
+
+def prune(connection: psycopg.Connection[Any], keep: timedelta) -> int:
+    """Delete what was recorded longer ago, of shadows that are long over; how many rows that were."""
+    return connection.execute("delete from shadow_predictions where recorded_at < now() - %s", (keep,)).rowcount
 
 
 def told(connection: psycopg.Connection[Any], model_version: str) -> Sequence[ShadowPrediction]:

@@ -11,7 +11,7 @@ from lifecycle_world import HORIZON, HOUR, NOON, add_failure, sample, set_clock
 
 from forewarn.evaluation.ledger import Prediction, outcome_on_arrival
 from forewarn.stores.lifecycle.shadowing import progress, shadow_evidence
-from forewarn.stores.shadow_predictions import write
+from forewarn.stores.shadow_predictions import prune, write
 
 WINDOW = HOUR / 2
 
@@ -48,6 +48,9 @@ def test_rows_are_resolved_as_the_ledger_does(db: psycopg.Connection[Any]) -> No
     assert len(pairs.failed) > 150 and 0 < pairs.failed.mean() < 1
     np.testing.assert_allclose(pairs.shadow, 1 - pairs.champion)
     assert dict(zip(pairs.champion.tolist(), pairs.failed.tolist(), strict=True)) == expected
+    some = shadow_evidence(db, "1", "2", WINDOW, 60.0, most_rows=100).pairs  # of 300 samples
+    assert 0.15 * len(pairs.failed) < len(some.failed) < 0.55 * len(pairs.failed)
+    assert set(some.champion.tolist()) < set(pairs.champion.tolist())
 
 
 def test_what_somebody_acted_upon_is_neither_true_nor_false(db: psycopg.Connection[Any]) -> None:
@@ -76,3 +79,10 @@ def test_progress_changes_when_there_is_something_to_judge(db: psycopg.Connectio
     assert second != first
     set_clock(db, NOON + 2 * HOUR)
     assert progress(db, "2", 3600.0) != second
+
+
+def test_old_predictions_are_pruned(db: psycopg.Connection[Any]) -> None:
+    write(db, [sample("1", "champion", "shop/a", NOON, 0.1), sample("2", "shadow", "shop/a", NOON, 0.2)])
+    assert prune(db, 24 * HOUR) == 0
+    db.execute(b"update shadow_predictions set recorded_at = now() - interval '2 days' where role = 'shadow'")
+    assert prune(db, 24 * HOUR) == 1

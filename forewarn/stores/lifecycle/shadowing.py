@@ -26,6 +26,7 @@ left join lateral (
     and f.failed_at > s.predicted_at and f.failed_at <= s.predicted_at + s.horizon_seconds * interval '1 second'
     order by failed_at limit 1) f on true
 where s.model_version = %(shadow)s and c.model_version = %(champion)s and s.state = 'sample'
+  and abs(hashtext(s.entity || s.signal || s.predicted_at)::bigint) %% %(one_of)s = 0
   and s.predicted_at + s.horizon_seconds * interval '1 second' < w.at
   and not exists (select from failures g where g.entity = s.entity and g.signal = s.signal
                   and g.failed_at <= s.predicted_at and coalesce(g.recovered_at, 'infinity') > s.predicted_at)
@@ -35,6 +36,7 @@ where s.model_version = %(shadow)s and c.model_version = %(champion)s and s.stat
       and r.predicted_at <= s.predicted_at + s.horizon_seconds * interval '1 second'))
 order by s.entity, s.signal, s.predicted_at
 """
+_SAMPLES = "select count(*) from shadow_predictions where model_version = %s and state = 'sample'"
 _FAILURES = """
 select entity, signal, mode, failed_at, value, limit_value from failures
 where failed_at >= (select min(predicted_at) from shadow_predictions where model_version = %s)
@@ -44,6 +46,9 @@ _PROGRESS = """
 select (select count(*) from failures), (select coalesce(floor(sum(extract(epoch from at)) / %s), 0) from watermarks),
        exists (select from shadow_predictions where model_version = %s)
 """
+
+
+MOST_ROWS = 200_000  # more are thinned evenly: a comparison takes seconds however many signals there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,14 @@ def shadow_evidence(
     shadow: str,
     incident_window: timedelta,
     min_lead_seconds: float,
+    most_rows: int = MOST_ROWS,
 ) -> ShadowEvidence:
     """Rows that both scored and whose outcome is known, and what became of what each told."""
+    counted = connection.execute(_SAMPLES, (shadow,)).fetchone()
+    one_of = 1 + (int(counted[0]) - 1) // most_rows if counted and counted[0] else 1
     with connection.cursor(row_factory=class_row(PairedRow)) as cursor:
-        rows = cursor.execute(_PAIRS, {"shadow": shadow, "champion": champion}).fetchall()
+        asked = {"shadow": shadow, "champion": champion, "one_of": one_of}
+        rows = cursor.execute(_PAIRS, asked).fetchall()
     failures = [FailureObserved(*row) for row in connection.execute(_FAILURES, (shadow,))]
     incidents = Incidents([(f.entity, f.at) for f in failures], incident_window)
     clocks: dict[str, datetime] = dict(connection.execute("select namespace, at from watermarks").fetchall())
