@@ -62,7 +62,7 @@ class AlertmanagerChannel:
         except httpx.HTTPError as error:
             raise Undelivered(f"Alertmanager: {redacted(f'{type(error).__name__}: {error}', self._password)}") from None
         if not answer.is_success:
-            said = redacted(answer.text[:300], self._password)
+            said = redacted(answer.text, self._password)
             raise Undelivered(f"Alertmanager: {answer.status_code} {said}", permanent=answer.status_code == 400)
 
 

@@ -60,7 +60,7 @@ class PagerDutyChannel:
             if response is None:
                 raise Undelivered(f"PagerDuty: {redacted(str(error), self._key)}") from None
             status = response.status_code
-            said = redacted(response.text[:300], self._key)
+            said = redacted(response.text, self._key)
             hint = " (is FOREWARN_PAGERDUTY_ROUTING_KEY right?)" if status in (400, 401, 403) else ""
             raise Undelivered(f"PagerDuty: {status} {said}{hint}", permanent=status in (400, 413, 422)) from None
 

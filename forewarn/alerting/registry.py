@@ -70,7 +70,7 @@ def _pagerduty(name: str, spec: ChannelSpec, settings: Settings) -> Channel:
 def _webhook(name: str, spec: ChannelSpec, settings: Settings) -> Channel:
     from forewarn.alerting.webhook import WebhookChannel
 
-    url = spec.url or settings.webhook_url
+    url = spec.url or (settings.webhook_url.get_secret_value() if settings.webhook_url else None)
     if not url:
         raise ChannelError(f"channel '{name}': a webhook needs 'url' or FOREWARN_WEBHOOK_URL")
     own = settings.webhook_secret

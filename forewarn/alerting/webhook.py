@@ -45,7 +45,7 @@ class WebhookChannel:
             raise Undelivered(f"webhook: {text}") from None
         if not answer.is_success:
             again = answer.status_code >= 500 or answer.status_code in _AGAIN
-            said = redacted(answer.text[:200], self._secret)
+            said = redacted(answer.text, self._secret, self._url)
             raise Undelivered(f"webhook: {answer.status_code} {said}", not again, retry_after(answer.headers))
         return None
 

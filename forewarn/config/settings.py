@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     mail_to: str = Field("oncall@localhost", description="Who gets alerts.")
     public_url: str = Field("http://127.0.0.1:5006", description="Where people reach the dashboard, for links.")
     alerting: Path | None = Field(
-        None, description="Alerting file: channels, routes, maintenance (docs/alerting.md); none: everything everywhere."
+        None, description="Alerting file: channels, routes, maintenance (docs/alerting.md); none: all go everywhere."
     )
     alerting_secrets: dict[str, SecretStr] = Field(
         default_factory=dict, description="Secrets that the alerting file names, as JSON: {name: secret}."
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         None, description="PagerDuty: integration key of Events API v2; none: no PagerDuty."
     )
     pagerduty_url: str = Field("https://events.pagerduty.com", description="PagerDuty: address of its Events API.")
-    webhook_url: str | None = Field(None, description="Webhook for alerts in JSON (docs/alerting.md); none: none.")
+    webhook_url: SecretStr | None = Field(None, description="Webhook for alerts in JSON, docs/alerting.md; none: none.")
     webhook_secret: SecretStr | None = Field(None, description="Key that signs what the webhook gets; none: unsigned.")
     alertmanager_url: str | None = Field(
         None, description="Prometheus Alertmanager, such as http://alertmanager:9093; none: none."

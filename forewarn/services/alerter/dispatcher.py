@@ -23,6 +23,7 @@ from forewarn.stores.outbox import OutboxStore
 ACTOR = "alerter"
 FULL_SECONDS = 2.0  # how soon a silence, an answer or a new alerting file is noticed
 _SETTING_SECONDS = 300.0  # how long fix times that were read hold
+_WHEN_SOMETHING_HAPPENS = datetime(9999, 1, 1, tzinfo=UTC)
 _WAITS = ("group_wait", "group_interval")  # not worth a line each in the audit
 
 
@@ -201,22 +202,23 @@ def _message(decision: Decision, key: str, before: Message | None, now: datetime
     d = decision
     status = {"send": "pending", "hold": "held", "drop": "dropped"}[d.verdict]
     revived = before is None or before.status == "dropped"
+    kept = before if before is not None and d.verdict == "drop" else d  # a decision to drop has no route
     message = Message(
-        key, d.incident_id, d.version, d.channel, d.reason, status, sequence=d.sequence, route=d.route,
-        group_key=d.group_key, held_for=d.code, why=d.why, batch_id=d.batch_id, told=d.told,
-        due=now if d.verdict != "hold" else d.due or now + timedelta(days=365),
+        key, d.incident_id, d.version, d.channel, d.reason, status, sequence=d.sequence, route=kept.route,
+        group_key=kept.group_key, held_for=d.code, why=d.why, batch_id=d.batch_id, told=d.told,
+        due=now if d.verdict != "hold" else d.due or _WHEN_SOMETHING_HAPPENS,
         released_at=now if d.verdict == "send" else None, created_at=now,
     )  # fmt: skip
     return message if revived or before is None else replace(message, created_at=before.created_at)
 
 
 def _differs(before: Message, after: Message) -> bool:
-    """Whether the row must be written: also for a new version of what is held, but not for a clock that ticks on."""
-    if before.status not in ("held", "dropped"):
+    """Whether the row must be written: also for a new version or another end of what is held."""
+    if before.status not in ("held", "dropped") or before.status == after.status == "dropped":
         return False
-    if before.status == after.status == "dropped":
-        return False
-    return (before.status, before.held_for, before.version) != (after.status, after.held_for, after.version)
+    if (before.status, before.held_for, before.version) != (after.status, after.held_for, after.version):
+        return True
+    return before.due is not None and after.due is not None and abs(after.due - before.due) > timedelta(seconds=1)
 
 
 def _longest(route: RouteSpec, name: str) -> timedelta:

@@ -116,6 +116,8 @@ class Sender:
     @staticmethod
     def _overtaken(outbox: PostgresOutbox, message: Message) -> str | None:
         """Why a message is not worth sending any more, None where it is."""
+        if message.created_at is not None and datetime.now(UTC) - message.created_at > 2 * GIVE_UP_AFTER:
+            return "it is older than two days"  # of a channel that was away, or was taken out of the file
         if message.reason in CLOSINGS and not outbox.sent(message.incident_id, message.channel):
             return "nobody was told that it was open"
         return None
