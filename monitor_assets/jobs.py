@@ -3,13 +3,16 @@
 import dagster as dg
 
 from monitor_assets.drift.drift_report import drift_report
+from monitor_assets.ingestion.raw_metrics import UP_TO_DATE
+
+_WHOLE = {UP_TO_DATE: "all of it"}
 
 train = dg.define_asset_job(
     name="train",
     selection=dg.AssetSelection.all() - dg.AssetSelection.groups("import", "telemetry", "watch", "capacity"),
     executor_def=dg.in_process_executor,  # a process for each step would import the libraries a dozen times
     description="From the archive of a namespace to a promoted model: history, features, models, backtest, registry.",
-    tags={"forewarn/purpose": "train"},
+    tags={"forewarn/purpose": "train", **_WHOLE},
 )
 
 capacity = dg.define_asset_job(
@@ -24,6 +27,7 @@ drift = dg.define_asset_job(
     selection=dg.AssetSelection.assets(drift_report).upstream(),
     executor_def=dg.in_process_executor,
     description="Brings history up to date and compares the newest day with the training interval.",
+    tags=_WHOLE,
 )
 
 telemetry = dg.define_asset_job(
@@ -45,6 +49,7 @@ smoke = dg.define_asset_job(
     selection=dg.AssetSelection.assets("smoke_test").upstream(),
     executor_def=dg.in_process_executor,
     description="Synthetic degradations in a copy of each service's recent stream: would we have seen them?",
+    tags=_WHOLE,
 )
 
 hourly_watch = dg.ScheduleDefinition(

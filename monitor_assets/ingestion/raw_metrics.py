@@ -14,6 +14,7 @@ from monitor_assets.ingestion.days import DAYS, IN_TENS, RETRIES, DayDone, days_
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 
+UP_TO_DATE = "forewarn/history"  # tag of jobs that read all of history, whatever partition they were started with
 _ENDS = """
 select min(first), max(last) from metric_series m
 cross join lateral (
@@ -34,11 +35,12 @@ where case when %(namespace)s = '' then strpos(m.entity, '/') = 0 else starts_wi
 def raw_metrics(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
     """Samples of the namespace from the PostgreSQL archive, one Parquet file a day.
 
-    A run with partitions (a backfill) writes these days; one without (a training) brings the days of its interval up
-    to date. Only days that have got samples since are written again. Days that the archive no longer keeps stay.
+    A backfill writes the days of its partitions. A job that reads all of history (`train`, `drift`, `smoke`), and a
+    run without partitions, brings the days of its interval up to date. Only days that have got samples since are
+    written again. Days that the archive no longer keeps stay.
     """
     history, archive = scope.history(), PostgresMetricArchive(scope.postgres_url)
-    asked = days_asked(context)
+    asked = None if context.has_tag(UP_TO_DATE) else days_asked(context)
     series = [s for s in archive.series() if in_namespace(s, scope.namespace)]
     if asked is None:
         start, stop = interval_of(scope)

@@ -5,14 +5,23 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import psycopg
 import pyarrow.parquet as pq
 import pytest
 
+from forewarn.stores.archive import SampleWriter
+from forewarn.telemetry.samples import SampleBatch, Series
 from monitor_assets.features.log_templates import log_templates
 from monitor_assets.features.service_graph import service_graph
 from monitor_assets.history import History
 from monitor_assets.ingestion.raw_events import durations_are_in_range, raw_activity, raw_logs, raw_traces
+from monitor_assets.ingestion.raw_metrics import (
+    UP_TO_DATE,
+    raw_metrics,
+    raw_metrics_are_of_their_day,
+    raw_metrics_have_no_missing_days,
+)
 from monitor_assets.scope import TrainingScope
 
 FIRST = datetime(2026, 3, 2, tzinfo=UTC)
@@ -104,3 +113,31 @@ def test_templates_need_the_day_they_are_of(history: History) -> None:
     result = run([log_templates], {"dagster/partition": "2026-03-02"})
     failure = result.failure_data_for_node("log_templates")
     assert failure is not None and "materialise raw_logs of 2026-03-02 first" in str(failure.error)
+
+
+def test_a_backfill_of_metrics_writes_its_days_and_a_training_all_of_them(history: History, postgres_url: str) -> None:
+    series = (Series("web/api", "process.memory.usage"),)
+    with psycopg.connect(postgres_url) as connection:
+        for n in range(3):
+            times = np.array([int((FIRST + timedelta(days=n, hours=h)).timestamp()) for h in (0, 23)]) * 10**9
+            SampleWriter().write(connection, [SampleBatch(series, np.zeros(2, np.int32), times, np.ones(2))])
+    instance = dg.DagsterInstance.ephemeral()
+    resources = {"scope": TrainingScope(namespace="web")}
+    two = {**RANGE, "dagster/asset_partition_range_end": "2026-03-03"}
+    assets = [raw_metrics, raw_metrics_are_of_their_day, raw_metrics_have_no_missing_days]
+    assert dg.materialize(assets, resources=resources, tags=two, instance=instance).success
+    assert history.days_there() == DAYS[:2]
+    asked = {"dagster/partition": "2026-03-02", UP_TO_DATE: "all of it"}  # as Dagster's page starts a training
+    result = dg.materialize(assets, resources=resources, tags=asked, instance=instance)
+    assert result.success and all(e.passed for e in result.get_asset_check_evaluations())
+    assert history.days_there() == DAYS
+    assert history.read_json("interval")[0] == FIRST.isoformat()
+    assert instance.get_materialized_partitions(dg.AssetKey("raw_metrics")) == {day.isoformat() for day in DAYS}
+    history.day_file(DAYS[1]).unlink()
+    assert not raw_metrics_have_no_missing_days(TrainingScope(namespace="web")).passed
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("update metric_samples set value = 'infinity'")
+    history.day_file(DAYS[2]).unlink()
+    again = dg.materialize(assets, resources=resources, tags=asked, instance=instance, raise_on_error=False)
+    checks = {e.check_name: e.passed for e in again.get_asset_check_evaluations()}
+    assert not checks["raw_metrics_are_of_their_day"]
