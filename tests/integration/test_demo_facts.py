@@ -17,6 +17,7 @@ INCIDENT = Incident(
 def test_an_empty_database_answers(postgres_url: str) -> None:
     facts = Facts(postgres_url, "shop")
     assert (facts.told(), facts.paged(), facts.failures(), facts.incident_versions(AT)) == ([], [], [], [])
+    assert facts.warnings() == []
     assert (facts.clock(), facts.champion(), facts.samples()) == (None, None, 0)
     assert facts.withheld() == "there is none"
     facts.close()

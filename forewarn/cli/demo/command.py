@@ -202,8 +202,13 @@ class Demo:
         self.console.rule("[bold]What became of it", align="left")
         facts = Facts(url, NAMESPACE)
         told, live = facts.told(), self.plan.live_from
-        truth = [TrueFailure(f.entity, f.signal, f.begin, f.end) for f in self.recording.failures() if f.begin >= live]
-        found = checks(truth, told, facts.failures(), facts.paged())
+        onsets = [self.recording.time_of(o.injection.onset_seconds) for o in self.recording.outcomes]
+        truth = [
+            TrueFailure(f.entity, f.signal, f.begin, f.end, max(at for at in onsets if at <= f.begin))
+            for f in self.recording.failures()
+            if f.begin >= live
+        ]
+        found = checks(truth, told, facts.failures(), facts.paged(), facts.warnings())
         summary.print_predictions(self.console, told)
         mails = len(list((self.home / "mail").glob("*.eml")))
         self.console.print(f"E-mails in {self.home / 'mail'}: {mails}")

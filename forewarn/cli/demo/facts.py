@@ -18,6 +18,9 @@ select r.entity, r.signal, r.mode, r.predicted_at, r.p10_seconds, r.p50_seconds,
 from risks r left join outcomes o using (risk_id)
 where r.revision = 0 and r.entity like %s order by r.predicted_at
 """
+_WARNINGS = b"""
+select entity, signal, predicted_at from risks where entity like %s and state <> 'withdrawn' order by predicted_at
+"""
 _PAGED = b"""
 select distinct i.payload::text from incidents i join outbox o using (incident_id)
 where o.status = 'sent' and i.entity like %s
@@ -73,6 +76,11 @@ class Facts:
     def told(self) -> list[Told]:
         """Every episode's first prediction."""
         return [Told(*row) for row in self._connection.execute(_PREDICTIONS, (self._of,)).fetchall()]
+
+    def warnings(self) -> list[tuple[str, str, datetime]]:
+        """Entity, signal and time of every prediction, each renewal of an open one included."""
+        rows = self._connection.execute(_WARNINGS, (self._of,)).fetchall()
+        return [(entity, signal, at) for entity, signal, at in rows]
 
     def paged(self) -> list[Incident]:
         """Incidents of which people were told."""

@@ -12,12 +12,13 @@ CLOSE = timedelta(minutes=2)  # two samples: a failure is seen when its first sa
 
 @dataclass(frozen=True, slots=True)
 class TrueFailure:
-    """A failure that the simulation knows of."""
+    """A failure that the simulation knows of; `since`: when what leads to it began, before which nobody could know."""
 
     entity: str
     signal: str
     at: datetime
     until: datetime
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +30,37 @@ class Check:
 
 
 def checks(
-    truth: Sequence[TrueFailure], told: Sequence[Told], failed: Sequence[Failed], paged: Sequence[Incident]
+    truth: Sequence[TrueFailure],
+    told: Sequence[Told],
+    failed: Sequence[Failed],
+    paged: Sequence[Incident],
+    warnings: Sequence[tuple[str, str, datetime]],
 ) -> list[Check]:
-    """Hold what was told against the truth; an empty `truth` (nothing was made to fail) asks for silence."""
-    return [_predicted(truth, told), _healthy_left_alone(truth, paged), _ledger_agrees(truth, told, failed)]
+    """Hold what was told against the truth; an empty `truth` (nothing was made to fail) asks for silence.
+
+    warnings: entity, signal and time of each telling, renewals included.
+    """
+    return [_predicted(truth, told, warnings), _healthy_left_alone(truth, paged), _ledger_agrees(truth, told, failed)]
 
 
-def _predicted(truth: Sequence[TrueFailure], told: Sequence[Told]) -> Check:
-    failing = {(t.entity, t.signal) for t in truth}
-    hits = [t for t in told if t.outcome == "hit" and (t.entity, t.signal) in failing]
+def _predicted(
+    truth: Sequence[TrueFailure], told: Sequence[Told], warnings: Sequence[tuple[str, str, datetime]]
+) -> Check:
+    """A hit counts from the first telling after the trouble began: what was told before came true by chance."""
     if not truth:
         return Check(True, "nothing was made to fail")
-    if not hits:
+    hit = {(t.entity, t.signal) for t in told if t.outcome == "hit"}
+    leads = [
+        ((failure.at - at).total_seconds() / 60, failure)
+        for failure in truth
+        for entity, signal, at in warnings
+        if (entity, signal) == (failure.entity, failure.signal) and failure.since <= at < failure.at
+        if (entity, signal) in hit
+    ]
+    if not leads:
         return Check(False, "no failure was predicted before it came")
-    best = max(hits, key=lambda t: t.lead or 0)
-    return Check(True, f"{best.signal} of {best.entity} was predicted {(best.lead or 0) / 60:.0f} min before it failed")
+    lead, best = max(leads, key=lambda one: one[0])
+    return Check(True, f"{best.signal} of {best.entity} was predicted {lead:.0f} min before it failed")
 
 
 def _healthy_left_alone(truth: Sequence[TrueFailure], paged: Sequence[Incident]) -> Check:

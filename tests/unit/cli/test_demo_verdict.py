@@ -8,7 +8,9 @@ from forewarn.incidents.records import Incident
 
 FAILED_AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 POOL = ("shop/api", "db.client.connections.usage")
-TRUTH = [TrueFailure(*POOL, FAILED_AT, FAILED_AT + timedelta(minutes=30))]
+SINCE = FAILED_AT - timedelta(hours=3)
+TRUTH = [TrueFailure(*POOL, FAILED_AT, FAILED_AT + timedelta(minutes=30), SINCE)]
+WARNINGS = [(*POOL, FAILED_AT - timedelta(hours=1))]
 SEEN = [Failed(*POOL, FAILED_AT, True)]
 
 
@@ -27,7 +29,15 @@ def paged(entity: str, failed: bool) -> Incident:
 
 
 def kept(*arguments: object) -> list[bool]:
-    return [check.kept for check in checks(*arguments)]  # type: ignore[arg-type]
+    return [check.kept for check in checks(*arguments, WARNINGS)]  # type: ignore[call-arg,arg-type]
+
+
+def test_what_was_told_before_the_trouble_began_came_true_by_chance() -> None:
+    early = (*POOL, SINCE - timedelta(minutes=10))
+    assert not checks(TRUTH, [told()], SEEN, [], [early])[0].kept
+    renewed = checks(TRUTH, [told()], SEEN, [], [early, (*POOL, FAILED_AT - timedelta(minutes=42))])[0]
+    assert renewed.kept and "42 min" in renewed.text
+    assert not checks(TRUTH, [told("late")], SEEN, [], WARNINGS)[0].kept
 
 
 def test_all_promises_kept() -> None:
@@ -40,7 +50,7 @@ def test_no_hit_is_no_prediction() -> None:
 
 
 def test_a_healthy_entity_that_was_paged_is_named() -> None:
-    check = checks(TRUTH, [told()], SEEN, [paged("shop/cache", False)])[1]
+    check = checks(TRUTH, [told()], SEEN, [paged("shop/cache", False)], WARNINGS)[1]
     assert not check.kept
     assert "shop/cache" in check.text
 
