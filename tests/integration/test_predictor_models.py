@@ -124,8 +124,11 @@ class Predictor:
 
 
 @pytest.fixture
-def streaming(own_broker: str, postgres_url: str, registry: psycopg.Connection) -> Iterator[tuple[Predictor, Load]]:
-    """A predictor with full windows, and messages that come as fast as it takes them."""
+def streaming(
+    own_broker: str, postgres_url: str, registry: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Predictor, Load]]:
+    """A predictor with full windows, and messages that come as fast as it takes them, 25 cells a second at most."""
+    monkeypatch.setattr("integration.test_takeover.LEAST_SECONDS", 0.04)  # they last for a minute
     create_topics(own_broker, PARTITIONS)
     watermarks = Watermarks(own_broker)
     load = Load(own_broker, f"n{uuid.uuid4().hex[:6]}", watermarks.scored)
