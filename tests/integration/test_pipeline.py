@@ -129,6 +129,9 @@ def test_the_job_succeeds_and_its_blocking_checks_hold(run: dg.ExecuteInProcessR
         "training_set_sees_no_future",
         "labels_end_with_their_part",
         "contributions_are_shap_values",
+        "raw_metrics_are_of_their_day",
+        "actions_end_what_was_watched",
+        "the_model_keeps_its_latency_budget",
     ):
         assert checks[name], name
 
@@ -201,6 +204,7 @@ def test_reports_are_written_and_told(run: dg.ExecuteInProcessResult, environmen
     assert "predict_linear" in backtest and backtest.count("data:image/png") == 3
     assert (environment / reports["drift"]).stat().st_size > 100_000
     assert list((environment / "reports").glob("*.shap.png"))
+    assert "Calibration of yard" in (environment / reports["calibration"]).read_text()
 
 
 def test_the_retraining_sensor_reads_the_registry(run: dg.ExecuteInProcessResult) -> None:
