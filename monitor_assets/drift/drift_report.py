@@ -148,7 +148,7 @@ def evidently_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path)
 @dg.asset_check(asset=drift_report, description="Less than 40 % of the features moved since the training interval.")
 def features_have_not_drifted(context: dg.AssetCheckExecutionContext, scope: TrainingScope) -> dg.AssetCheckResult:
     """A warning: whether to train again is the retraining sensor's decision."""
-    from forewarn.evaluation.retraining import DRIFTED_SHARE
+    from forewarn.evaluation.lifecycle.retraining import DRIFTED_SHARE
 
     event = context.instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
     materialization = event.asset_materialization if event else None
