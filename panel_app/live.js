@@ -53,6 +53,26 @@ function patchChildren(old, fresh) {
   }
 }
 
+// The clipboard of the browser is there on https and on this machine only; elsewhere the old way must do.
+async function copy(button) {
+  const text = button.dataset.copy
+  let done = false
+  try {
+    await navigator.clipboard.writeText(text)
+    done = true
+  } catch {
+    const field = document.createElement("textarea")
+    field.value = text
+    document.body.append(field)
+    field.select()
+    done = document.execCommand("copy")
+    field.remove()
+    button.focus()
+  }
+  button.textContent = done ? "Copied" : "Select it by hand"
+  setTimeout(() => { button.textContent = "Copy" }, 2000)
+}
+
 export function render({ model, el }) {
   const box = document.createElement("div")
   box.className = "live"
@@ -77,6 +97,10 @@ export function render({ model, el }) {
     for (const d of box.querySelectorAll("details[data-menu]")) d.removeAttribute("open")
     model.send_msg({ action: form.dataset.action, fields: Object.fromEntries(new FormData(form)) })
     form.reset()
+  })
+  box.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-copy]")
+    if (button) copy(button)
   })
   model.on("html", () => { show(); release() })
   const root = el.getRootNode()

@@ -13,10 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
+from dashboard_lifecycle import lifecycle
 from psycopg.types.json import Jsonb
 
 from forewarn.incidents.records import Incident, encode_incident
+from forewarn.risk.capacity import CapacityForecast
+from forewarn.risk.capacity_telling import Telling, risk_of
 from forewarn.risk.records import Action, Driver, Forecast, Risk, TimeToFailure, encode, episode_of
+from forewarn.stores.capacity import write_forecasts
+from forewarn.stores.incident_causes import LocatedCauses, PostgresIncidentCauses, RankedCause
 from forewarn.stores.schema import create_tables
 
 NOW = datetime(2026, 3, 12, 14, 30, tzinfo=UTC)  # the shop's event clock
@@ -66,7 +71,13 @@ def risk(mode: str, at: datetime, hours: float, **changes: object) -> Risk:
         limit=limit,
         unit=unit,
         drivers=[
-            Driver("shop/gateway", "http.server.request.rate", "request rate of shop/gateway +38 %/h", 0.46),
+            Driver(
+                "shop/gateway",
+                "http.server.request.rate",
+                "request rate of shop/gateway +38 %/h",
+                0.46,
+                query='sum(rate(http_server_request_duration_seconds_count{service_name="gateway"}[5m]))',
+            ),
             Driver("shop/checkout-db", "db.query.duration", "slow queries of shop/checkout-db: p95 40 → 210 ms", 0.31),
             Driver("shop/api", "deployment", "deploy api 2.14.0 at 12:52", 0.14, hypothesis=True),
         ],
@@ -81,6 +92,11 @@ def risk(mode: str, at: datetime, hours: float, **changes: object) -> Risk:
             ),
             Action("Add an index on orders(customer_id), or send reads to a replica."),
             Action("Roll back api 2.14.0 if the climb began with it."),
+        ],
+        evidence_queries=[
+            'db_client_connections_usage{service_namespace="shop", service_name="api"}',
+            "",
+            '{service_name="checkout-db"} |= "slow query"',
         ],
         forecast=Forecast(
             history.tolist(),
@@ -181,6 +197,75 @@ def open_incident(db: psycopg.Connection) -> Incident:
     incident = incident_of(newer, episodes=[first.episode, symptom.episode], opened_at=first.predicted_at, version=5)
     add_incident(db, incident)
     return incident
+
+
+def causes(db: psycopg.Connection, incident: Incident) -> None:
+    """Where the telemetry around the open incident points to."""
+    suspects = [
+        RankedCause(
+            "shop/checkout-db",
+            0.58,
+            [
+                "db.query.duration rose from 40 to 210 ms at 12:49, before anything else",
+                "41 lines 'slow query' an hour",
+            ],
+            ['histogram_quantile(0.95, rate(db_query_duration_bucket{service_name="checkout-db"}[5m]))'],
+        ),
+        RankedCause("shop/gateway", 0.27, ["http.server.request.rate +38 % an hour"], [""]),
+    ]
+    sentence = "The telemetry points to shop/checkout-db first: its queries became slow before the pool filled."
+    at = incident.opened_at
+    found = LocatedCauses(
+        incident.incident_id, "prediction", "other", sentence, suspects, at - HOUR / 2, at, 3.1, datetime.now(UTC)
+    )
+    PostgresIncidentCauses(db).put(found)
+
+
+def capacity(db: psycopg.Connection) -> str:
+    """Two disks and a pool with capacity forecasts; the first has an open risk, whose episode is returned."""
+    made = NOW.replace(minute=0)
+    episode = episode_of("shop/checkout-db", "capacity", "disk_full", made)
+    full = filling("shop/checkout-db", "disk_full", 2.4, 0.91)
+    later = filling("shop/worker", "memory_exhaustion", 5.6, 0.58)
+    unlikely = filling("shop/worker", "queue_backlog", None, 0.03)
+    told = {(f.entity, f.signal): Telling() for f in (later, unlikely)}
+    told[(full.entity, full.signal)] = Telling(identity=episode)
+    write_forecasts(db, "shop", made, [full, later, unlikely], told)
+    before = replace(full, made_at=made - HOUR)
+    add_risk(db, risk_of(before, "open", episode, 1))
+    return episode
+
+
+def filling(entity: str, mode: str, days: float | None, chance: float) -> CapacityForecast:
+    """A capacity forecast that is full in so many days with such a chance within 7."""
+    _, signal, limit, unit = MODES[mode]
+    past, future = np.arange(-336, 1) * 3600.0, np.arange(0, 169, 4) * 3600.0
+    value = limit * (0.93 if days is None else 1 - 0.055 * days)
+    slope = limit * 0.055 / 86400 if days is not None else 0.0
+    history = value + slope * past + limit * 0.01 * np.sin(past / 86400 * 2 * np.pi)
+    fan = Forecast(
+        past.tolist(), history.tolist(), future.tolist(), (value + slope * future * 0.7).tolist(),
+        (value + slope * future).tolist(), (value + slope * future * 1.4).tolist(),
+    )  # fmt: skip
+    quantiles = (None, None, None) if days is None else tuple(days * 86400 * k for k in (0.7, 1.0, 1.5))
+    p90 = quantiles[2] if quantiles[2] is not None and quantiles[2] < 7 * 86400 else None
+    within = {"1h": 0.0, "3h": 0.0, "6h": 0.01, "24h": chance * 0.05, "3d": chance * 0.66, "7d": chance}
+    return CapacityForecast(
+        entity=entity, signal=signal, mode=mode, unit=unit, made_at=NOW.replace(minute=0), value=float(value),
+        limit=limit, history_hours=672, within=within, never=1 - chance, p10=quantiles[0], p50=quantiles[1], p90=p90,
+        given=(quantiles[0], quantiles[1], p90), raised=(chance * 0.2, None), growth_per_day=slope * 86400,
+        still=0.04, method="paths", signal_class="growing", coverage_80=0.81, fan=fan,
+    )  # fmt: skip
+
+
+def anomalies(db: psycopg.Connection) -> None:
+    """One that lasts, and two that ended."""
+    text = "CPU of shop/cache is 0.92 where it usually is 0.21 to 0.44 at this hour"
+    for entity, begins, ends in (("shop/cache", 26, None), ("shop/payment", 1500, 1460), ("build-7", 3000, 2970)):
+        db.execute(
+            "insert into anomalies values (%s,%s,%s,0.002,%s,'[]')",
+            (entity, NOW - timedelta(minutes=begins), NOW - timedelta(minutes=ends) if ends else None, text),
+        )
 
 
 def past_episodes(db: psycopg.Connection) -> None:
@@ -297,10 +382,20 @@ def fill(postgres_url: str, home: Path) -> Incident:
             "insert into log_records values (%s,'shop/api','INFO','deployed api 2.14.0',%s)",
             (NOW - timedelta(minutes=38), json.dumps(deploy)),
         )
+        for days in (1, 4, 9):
+            at = NOW - timedelta(days=days, hours=3)
+            db.execute(
+                "insert into log_records values (%s,'shop/payment','INFO',%s,%s)",
+                (at, f"deployed payment 1.{20 - days}.0", json.dumps(deploy)),
+            )
         incident = open_incident(db)
+        causes(db, incident)
+        capacity(db)
+        anomalies(db)
         past_episodes(db)
         measured(db)
         registry(db, home)
+        lifecycle(db, home, NOW)
         processes(db)
     return incident
 

@@ -1,6 +1,7 @@
 """A risk: the sentence, the picture, the countdown, the causes, the advice, and how it ended."""
 
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ from bokeh.models import NumeralTickFormatter
 from forewarn.incidents.modes import words_of
 from forewarn.incidents.records import Incident
 from forewarn.risk.quantities import format_time_to_failure, format_value
-from forewarn.risk.records import Risk
+from forewarn.risk.records import Forecast, Risk
 from forewarn.stores.views import RiskView, incident_about, risk_view
 from forewarn.stores.views.risk import Revision
 from panel_app import charts, words
@@ -19,6 +20,7 @@ from panel_app.pages.page import Arguments, Page
 from panel_app.rendering import Frame, render
 
 SECTIONS = ("sentence", "countdown", "picture", "drivers", "actions", "evidence", "revisions", "answers")
+SPANS = ("1h", "3h", "6h", "24h", "3d", "7d")
 CHANCES = (0.1, 0.5, 0.9)
 Columns = dict[str, list[Any]]
 
@@ -48,6 +50,9 @@ def frame(view: RiskView) -> Frame:
         "outcome": outcome(view),
         "bars": waterfall(view.risk),
         "noun": words_of(view.risk.mode, view.risk.signal).noun,
+        "evidence": evidence(view.risk),
+        "capacity": view.capacity.forecast if view.capacity else None,
+        "spans": [s for s in SPANS if view.capacity and s in view.capacity.forecast.within],
         "over": view.incident is not None and view.incident.state not in ("predicted", "firing"),
     }
     return Frame({name: render(f"risk_{name}.html", **variables) for name in SECTIONS}, columns(view))
@@ -94,20 +99,35 @@ def waterfall(risk: Risk) -> list[dict[str, Any]]:
     return bars
 
 
+def evidence(risk: Risk) -> list[tuple[str, str]]:
+    """Sentences with their queries, '' where there is none."""
+    return list(zip_longest(risk.evidence, risk.evidence_queries[: len(risk.evidence)], fillvalue=""))
+
+
+def forecast_of(view: RiskView) -> tuple[Forecast, datetime]:
+    """The fan and the time its seconds count from: that of the newest capacity forecast where it is newer."""
+    newer = view.capacity.forecast if view.capacity else None
+    if newer is not None and newer.made_at > view.risk.predicted_at and not view.failed_at:
+        return newer.fan, newer.made_at
+    return view.risk.forecast, view.risk.predicted_at
+
+
 def columns(view: RiskView) -> dict[str, Columns]:
     """The columns of every chart source. Times are milliseconds since 1970."""
     risk, newest = view.risk, view.revisions[-1]
-    f, at = risk.forecast, _ms(risk.predicted_at)
+    f, made_at = forecast_of(view)
+    at = _ms(made_at)
     measured = {"x": [_ms(t) for t in view.times], "y": list(view.values)}
     history = {
         "x": [at + s * 1000 for s in f.history_seconds],
         "y": [float("nan") if v is None else v for v in f.history_values],
     }
+    hourly = view.capacity is not None and not view.failed_at  # a fan of hourly maxima goes on from hourly maxima
     future = [at + s * 1000 for s in f.future_seconds]
     ends = (min([*measured["x"], *history["x"], at]), max([*future, at + risk.horizon_seconds * 1000]))
     failed = [_ms(view.failed_at)] if view.failed_at else []
     return {
-        "history": measured if view.times else history,
+        "history": measured if view.times and not hourly else history,
         "fan": {"x": future, "low": f.p10, "mid": f.p50, "high": f.p90},
         "limit": {"x": list(ends), "y": [risk.limit, risk.limit]},
         "clock": {"x": [_ms(view.clock or risk.predicted_at)]},

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+from psycopg.rows import class_row
 
 from forewarn.risk.capacity import CapacityForecast
 
@@ -13,7 +14,36 @@ _ROWS = """
 select payload::text, telling->>'identity' from capacity_forecasts {where}
 order by probability_7d desc, p50_seconds nulls last, entity, signal limit %(most)s
 """
+_FILLING = """
+select entity, signal, mode, made_at, value, limit_value, unit, p10_seconds, p50_seconds, p90_seconds, probability_7d,
+       coalesce(telling->>'identity', '') as episode
+from capacity_forecasts where probability_7d >= %s and value < limit_value
+order by p50_seconds nulls last, probability_7d desc, entity, signal limit %s
+"""
 _decoder = msgspec.json.Decoder(CapacityForecast)
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A line of the table of what fills up. Quantiles are seconds after `made_at`, None: beyond a week."""
+
+    entity: str
+    signal: str
+    mode: str
+    made_at: datetime
+    value: float
+    limit_value: float
+    unit: str
+    p10_seconds: float | None
+    p50_seconds: float | None
+    p90_seconds: float | None
+    probability_7d: float
+    episode: str  # of its open risk, '' where none was told
+
+    @property
+    def median_at(self) -> datetime | None:
+        """When it is at its limit with a probability of a half; None: beyond a week."""
+        return None if self.p50_seconds is None else self.made_at + timedelta(seconds=self.p50_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +72,9 @@ def capacity_view(
     parameters = {"entity": entity, "signal": signal, "most": most}
     rows = connection.execute(_ROWS.format(where=where).encode(), parameters).fetchall()
     return [Capacity(_decoder.decode(payload), episode or "") for payload, episode in rows]
+
+
+def filling(connection: psycopg.Connection[Any], at_least: float = 0.1, most: int = 20) -> list[Filling]:
+    """What fills up within 7 d with a probability of `at_least`, the soonest first; cheap: without pictures."""
+    with connection.cursor(row_factory=class_row(Filling)) as cursor:
+        return cursor.execute(_FILLING.encode(), (at_least, most)).fetchall()

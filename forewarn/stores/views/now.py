@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import class_row
 
+from forewarn.stores.views.capacity import Filling, filling
 from forewarn.telemetry.samples import namespace_of
 
 Row = TypeVar("Row")
@@ -106,6 +107,7 @@ class NowView:
     edges: tuple[Edge, ...]
     changes: tuple[Change, ...]  # newest first
     silences: tuple[Silence, ...]
+    filling: tuple[Filling, ...] = ()  # within 7 d, soonest first
 
 
 def rows(connection: psycopg.Connection[Any], kind: type[Row], query: str, parameters: Any = None) -> list[Row]:
@@ -125,6 +127,7 @@ def now_view(connection: psycopg.Connection[Any], change_window: timedelta = tim
         edges=edges,
         changes=tuple(rows(connection, Change, _CHANGES, {"window": change_window, "shown": CHANGES_SHOWN})),
         silences=tuple(rows(connection, Silence, _SILENCES)),
+        filling=tuple(filling(connection)),
     )
 
 

@@ -8,9 +8,13 @@ import psycopg
 
 from forewarn.evaluation.ledger import TrackRecord
 from forewarn.incidents.records import Incident, decode_incident
+from forewarn.risk.capacity import VERSION as CAPACITY
 from forewarn.risk.records import Risk, decode_risk
+from forewarn.stores.incident_causes import LocatedCauses
 from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.rollups import FIVE_MINUTES, WIDTHS, best_width
+from forewarn.stores.views.capacity import Capacity, capacity_view
+from forewarn.stores.views.causes import causes_view
 from forewarn.stores.views.now import rows
 from forewarn.telemetry.samples import namespace_of
 
@@ -71,6 +75,8 @@ class RiskView:
     values: tuple[float, ...]
     track: TrackRecord  # of the same failure mode in the same namespace
     answers: tuple[Answer, ...]  # newest first
+    causes: tuple[LocatedCauses, ...] = ()  # where the telemetry around the incident points to, newest first
+    capacity: Capacity | None = None  # the newest forecast, of a risk that came from one
 
     @property
     def first(self) -> Revision:
@@ -107,7 +113,15 @@ def risk_view(
         values=values,
         track=PostgresLedger(connection).track_record(risk.mode, namespace_of(risk.entity)),
         answers=tuple(rows(connection, Answer, _ANSWERS, (incident.incident_id if incident else None, episode))),
+        causes=causes_view(connection, incident.incident_id) if incident else (),
+        capacity=_capacity(connection, risk),
     )
+
+
+def _capacity(connection: psycopg.Connection[Any], risk: Risk) -> Capacity | None:
+    if risk.model_version != CAPACITY:
+        return None
+    return next(iter(capacity_view(connection, risk.entity, risk.signal, most=1)), None)
 
 
 def _one(connection: psycopg.Connection[Any], query: str, parameters: Any) -> Any:
