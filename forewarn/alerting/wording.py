@@ -18,6 +18,7 @@ HEADLINES = {
     "withdrawn": "Prediction withdrawn",
     "expired": "It did not happen",
     "averted": "Averted",
+    "merged": "Part of another incident",
     "raised": "It got worse",
     "updated": "News",
     "acknowledged": "Someone is on it",

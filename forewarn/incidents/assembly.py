@@ -20,6 +20,25 @@ def incident_id_of(episode: Episode) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{episode.episode}|{episode.onset_at.isoformat()}"))
 
 
+def split_id_of(cause: Episode, incident_id: str) -> str:
+    """Identity of the incident that members of another leave for: the one that its cause once opened, where it can."""
+    own = incident_id_of(cause)
+    return own if own != incident_id else str(uuid.uuid5(_NAMESPACE, f"{cause.episode}|split from {incident_id}"))
+
+
+def merged(incident: Incident, into: Incident, at: datetime, reason: str) -> Incident:
+    """The last version of an incident that turned out to be part of another; its episodes are told as they were."""
+    return replace(
+        incident,
+        version=incident.version + 1,
+        state="merged",
+        updated_at=max(at, incident.updated_at),
+        time_to_failure=None,
+        merged_into=into.incident_id,
+        summary=f"This is part of another incident, which goes on: {into.title}. {reason[:1].upper()}{reason[1:]}.",
+    )
+
+
 def state_of(episodes: Sequence[Episode], window: timedelta) -> str:
     """Firing while one has failed; resolved once all that failed are below their limit again.
 

@@ -12,6 +12,8 @@ class ServiceGraph:
     def __init__(self, edges: Iterable[tuple[str, str]] = ()) -> None:
         self._servers: dict[str, set[str]] = {}
         self._clients: dict[str, set[str]] = {}
+        self._below: dict[str, dict[str, int]] = {}  # what was asked before: a storm asks the same thousands of times
+        self._above: dict[str, dict[str, int]] = {}
         for client, server in edges:
             if client != server:
                 self._servers.setdefault(client, set()).add(server)
@@ -19,18 +21,28 @@ class ServiceGraph:
 
     def hops(self, client: str, server: str) -> int | None:
         """Length of the shortest chain of calls from `client` to `server`; None where it does not depend on it."""
-        return self._reach(self._node(client), self._servers).get(self._node(server))
+        return self.servers(client).get(self.node(server))
+
+    def servers(self, entity: str) -> dict[str, int]:
+        """Nodes that the entity depends on, itself included, and how many calls away they are."""
+        node = self.node(entity)
+        if node not in self._below:
+            self._below[node] = self._reach(node, self._servers)
+        return self._below[node]
 
     def dependants(self, entity: str) -> set[str]:
         """Everything that calls the entity, directly or through others."""
-        return set(self._reach(self._node(entity), self._clients)) - {self._node(entity)}
+        node = self.node(entity)
+        if node not in self._above:
+            self._above[node] = self._reach(node, self._clients)
+        return set(self._above[node]) - {node}
 
     def shared_servers(self, one: str, other: str) -> set[str]:
         """What both call directly."""
-        return self._servers.get(self._node(one), set()) & self._servers.get(self._node(other), set())
+        return self._servers.get(self.node(one), set()) & self._servers.get(self.node(other), set())
 
-    def _node(self, entity: str) -> str:
-        """Graphs made of metrics often know the service's name only, without its namespace."""
+    def node(self, entity: str) -> str:
+        """What the graph calls the entity: those made of metrics often know its name only, without the namespace."""
         if entity in self._servers or entity in self._clients:
             return entity
         name = entity.rpartition("/")[2]

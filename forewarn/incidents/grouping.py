@@ -4,18 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.incidents.co_occurrence import CoOccurrence
 from forewarn.incidents.episodes import OPEN_STATES, Episode
-from forewarn.incidents.graph import ServiceGraph
+from forewarn.incidents.graph import MAX_HOPS, ServiceGraph
 from forewarn.incidents.modes import words_of
 from forewarn.incidents.records import Incident
+from forewarn.risk.records import Forecast
 from forewarn.telemetry.samples import namespace_of
 
 _REOPENED = ("resolved", "withdrawn")
+_MOVES_WITH = 0.8  # correlation of what two signals did from one moment to the next
+_MIN_POINTS = 30
+_NOTHING_LEARNED = CoOccurrence()
+_BEYOND_GRAPH = MAX_HOPS + 1  # what was learned is the weakest link
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An incident together with its episodes."""
+    """An incident together with its episodes, the likely cause first."""
 
     incident: Incident
     episodes: tuple[Episode, ...]
@@ -38,20 +47,53 @@ class _Link:
     reason: str
 
 
-def assign(episode: Episode, groups: Sequence[Group], graph: ServiceGraph, window: timedelta) -> Assignment:
+def assign(
+    episode: Episode,
+    groups: Sequence[Group],
+    graph: ServiceGraph,
+    window: timedelta,
+    learned: CoOccurrence = _NOTHING_LEARNED,
+) -> Assignment:
     """Join the incident with the strongest link: the same signal, the same entity, then the fewest calls away.
 
-    `groups` are the open incidents and those that closed less than `window` ago.
+    Where several are equally near, the one whose cause moves as this signal does, then the one that began closest in
+    time. `groups` are the open incidents and those that closed less than `window` ago.
     """
     candidates = []
     for group in groups:
-        link = _link(episode, group, graph, window)
+        link = _link(episode, group, graph, window, learned)
         if link is not None:
-            candidates.append((link.hops, link.apart_seconds, group.incident.incident_id, link.reason))
+            candidates.append((link.hops, link.apart_seconds, group.incident.incident_id, link.reason, group))
     if not candidates:
         return Assignment(None, f"nothing open in namespace '{namespace_of(episode.entity)}' is connected with it")
-    *_, incident_id, reason = min(candidates)
-    return Assignment(incident_id, reason)
+    nearest = min(c[0] for c in candidates)
+    candidates = sorted((c for c in candidates if c[0] == nearest), key=lambda c: c[:3])
+    if len(candidates) > 1:
+        for _, _, incident_id, reason, group in candidates:
+            together = correlation(episode, group.episodes[0])
+            if together >= _MOVES_WITH:
+                return Assignment(incident_id, f"{reason}, and its signal moves with the cause's ({together:.2f})")
+    return Assignment(*candidates[0][2:4])
+
+
+def correlation(one: Episode, other: Episode) -> float:
+    """Pearson correlation of the steps of two signals over the history that both predictions carry; 0 where unknown."""
+    if one.risk is None or other.risk is None:
+        return 0.0
+    (t, x), (u, y) = (_history(e.risk.forecast, e.risk.predicted_at.timestamp()) for e in (one, other) if e.risk)
+    _, i, j = np.intersect1d(t, u, return_indices=True)
+    steps = np.diff(x[i]), np.diff(y[j])
+    known = np.isfinite(steps[0]) & np.isfinite(steps[1])
+    a, b = steps[0][known], steps[1][known]
+    if len(a) < _MIN_POINTS or a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _history(forecast: Forecast, at: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Times (whole seconds since 1970) and values, both [points]."""
+    times = np.round(np.asarray(forecast.history_seconds, float) + at).astype(np.int64)
+    return times, np.array([np.nan if v is None else v for v in forecast.history_values], float)
 
 
 def cause_of(episodes: Sequence[Episode], graph: ServiceGraph) -> Episode:
@@ -62,24 +104,46 @@ def cause_of(episodes: Sequence[Episode], graph: ServiceGraph) -> Episode:
     live = [e for e in episodes if e.state in ("predicted", "firing", "resolved")] or list(episodes)
 
     def rank(one: Episode) -> tuple[int, int, float, str]:
-        explained_by = sum(_may_follow(one, other, graph) for other in live)
-        explains = sum(_may_follow(other, one, graph) for other in live)
+        explained_by = sum(may_follow(one, other, graph) or _broken_by(one, other) for other in live)
+        explains = sum(may_follow(other, one, graph) or _broken_by(other, one) for other in live)
         return explained_by, -explains, one.onset_at.timestamp(), one.episode
 
+    if len(live) == 1:
+        return live[0]
     return min(live, key=rank)
 
 
-def _link(episode: Episode, group: Group, graph: ServiceGraph, window: timedelta) -> _Link | None:
+def is_near(episode: Episode, group: Group, window: timedelta) -> bool:
+    """Whether it began while the incident's trouble may last, or up to `window` before or after."""
+    start = min(e.onset_at for e in group.episodes) - window
+    end = max(max(e.ends_at for e in group.episodes), group.incident.updated_at) + window
+    return start <= episode.onset_at <= end
+
+
+def _link(
+    episode: Episode, group: Group, graph: ServiceGraph, window: timedelta, learned: CoOccurrence
+) -> _Link | None:
     if namespace_of(group.incident.entity) != namespace_of(episode.entity):
         return None
     if group.incident.state not in OPEN_STATES:
         return _reopening(episode, group, window)
-    start = min(e.onset_at for e in group.episodes) - window
-    end = max(max(e.ends_at for e in group.episodes), group.incident.updated_at) + window
-    if not start <= episode.onset_at <= end:
+    if not is_near(episode, group, window):
         return None
-    links = [link for other in group.episodes if (link := _between(episode, other, graph, window)) is not None]
-    return min(links, key=lambda link: (link.hops, link.apart_seconds), default=None)
+    cause, *others = group.episodes
+    links = [between(episode, cause, graph, window), *(_beside(episode, o, graph, window) for o in others)]
+    found = [link for link in links if link is not None]
+    if not found:
+        return _learned(episode, group, window, learned)
+    return min(found, key=lambda link: (link.hops, link.apart_seconds))
+
+
+def _learned(episode: Episode, group: Group, window: timedelta, learned: CoOccurrence) -> _Link | None:
+    for other in group.episodes:
+        apart = abs((episode.onset_at - other.onset_at).total_seconds())
+        reason = learned.reason((episode.entity, episode.mode), (other.entity, other.mode))
+        if reason is not None and apart <= window.total_seconds():
+            return _Link(_BEYOND_GRAPH, apart, reason)
+    return None
 
 
 def _reopening(episode: Episode, group: Group, window: timedelta) -> _Link | None:
@@ -93,19 +157,50 @@ def _reopening(episode: Episode, group: Group, window: timedelta) -> _Link | Non
     return _Link(0, apart, f"the same signal again, {group.incident.state} {apart:.0f} s before")
 
 
-def _between(one: Episode, other: Episode, graph: ServiceGraph, window: timedelta) -> _Link | None:
+def between(one: Episode, cause: Episode, graph: ServiceGraph, window: timedelta) -> "_Link | None":
+    """How an episode hangs together with the cause of an incident, in either direction."""
+    link = _as_symptom(one, cause, graph, window)
+    if link is None and may_follow(cause, one, graph):
+        return _call(cause, one, graph)  # it explains what was taken for the cause until now
+    return link
+
+
+def _broken_by(symptom: Episode, cause: Episode) -> bool:
+    """Whether a promise to users is broken by what the same entity uses up."""
+    one, other = words_of(symptom.mode, symptom.signal), words_of(cause.mode, cause.signal)
+    return symptom.entity == cause.entity and one.objective and not other.objective
+
+
+def _beside(one: Episode, member: Episode, graph: ServiceGraph, window: timedelta) -> _Link | None:
+    """How an episode hangs together with one that is explained: what an entity uses up by itself does not."""
+    own = not words_of(one.mode, one.signal).spreads
+    if own and one.entity == member.entity and one.mode != member.mode:
+        return None
+    return _as_symptom(one, member, graph, window)
+
+
+def _as_symptom(one: Episode, other: Episode, graph: ServiceGraph, window: timedelta) -> _Link | None:
+    """How it may be a consequence of another, or of the same.
+
+    That another may be its consequence is not enough where the other has a cause already: two causes may have a symptom
+    in common.
+    """
     apart = abs((one.onset_at - other.onset_at).total_seconds())
     if one.entity == other.entity:
         return _within_entity(one, other, apart)
-    for symptom, cause in ((one, other), (other, one)):
-        if _may_follow(symptom, cause, graph):
-            hops = graph.hops(symptom.entity, cause.entity) or 1
-            return _Link(hops, apart, f"{symptom.entity} depends on {cause.entity} ({hops} calls away)")
+    if may_follow(one, other, graph):
+        return _call(one, other, graph)
     same_mode = one.mode == other.mode and words_of(one.mode, one.signal).spreads
     shared = graph.shared_servers(one.entity, other.entity)
     if same_mode and shared and apart <= window.total_seconds():
         return _Link(2, apart, f"{one.entity} and {other.entity} fail alike and both call {min(shared)}")
     return None
+
+
+def _call(symptom: Episode, cause: Episode, graph: ServiceGraph) -> _Link:
+    hops = graph.hops(symptom.entity, cause.entity) or 1
+    apart = abs((symptom.onset_at - cause.onset_at).total_seconds())
+    return _Link(hops, apart, f"{symptom.entity} depends on {cause.entity} ({hops} calls away)")
 
 
 def _within_entity(one: Episode, other: Episode, apart: float) -> _Link | None:
@@ -117,7 +212,7 @@ def _within_entity(one: Episode, other: Episode, apart: float) -> _Link | None:
     return None  # memory and disk of one host are used up each for reasons of its own
 
 
-def _may_follow(symptom: Episode, cause: Episode, graph: ServiceGraph) -> bool:
+def may_follow(symptom: Episode, cause: Episode, graph: ServiceGraph) -> bool:
     """Whether the trouble can have come to `symptom` along the calls it makes."""
     if symptom.entity == cause.entity or not words_of(symptom.mode, symptom.signal).spreads:
         return False

@@ -1,6 +1,7 @@
 """What a failure mode is called in a sentence, and whether it can be a consequence of another entity's trouble."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from forewarn.risk.catalogue import failure_mode
 
@@ -27,6 +28,7 @@ class ModeWords:
         return f"{self.noun} {'broke its objective' if self.objective else 'reached its limit'} of {limit}"
 
 
+@lru_cache(maxsize=10_000)
 def words_of(mode: str, signal: str) -> ModeWords:
     """Words of a mode, with the attributes that tell one signal from another: `file system (mountpoint=/data)`.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from forewarn.incidents.records import Incident
 
-CLOSINGS = ("resolved", "averted", "expired", "withdrawn")
+CLOSINGS = ("resolved", "averted", "expired", "withdrawn", "merged")
 
 
 @dataclass(frozen=True, slots=True)

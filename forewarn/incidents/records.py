@@ -1,13 +1,13 @@
 """An incident: what a person is told about, made of correlated risks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
 from forewarn.risk.records import SCHEMA_VERSION, Action, Driver, TimeToFailure
 
-STATES = ("predicted", "firing", "resolved", "averted", "expired", "withdrawn")
+STATES = ("predicted", "firing", "resolved", "averted", "expired", "withdrawn", "merged")
 SEVERITIES = ("info", "warning", "critical")
 OUTCOMES = ("hit", "late", "miss", "averted", "expired", "dismissed")
 
@@ -33,6 +33,7 @@ class Incident:
     actions: list[Action]
     summary: str  # the one sentence a user must be able to trust
     schema_version: int = SCHEMA_VERSION
+    merged_into: str = ""  # the incident that goes on instead of this one, which is 'merged'
 
 
 _decoder = msgspec.json.Decoder(Incident)

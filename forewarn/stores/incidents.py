@@ -28,6 +28,9 @@ class IncidentStore(Protocol):
     def link(self, episode: str, incident_id: str) -> None:
         """An episode belongs to one incident, the first that it was linked with."""
 
+    def move(self, episodes: Sequence[str], incident_id: str) -> None:
+        """These episodes belong to another incident from now on."""
+
     def incidents_of(self, episodes: Sequence[str]) -> dict[str, str]:
         """Incident of each of these episodes that belongs to one."""
 
@@ -97,6 +100,14 @@ class PostgresIncidents:
         self._connection.execute(
             b"insert into incident_episodes (episode, incident_id) values (%s, %s) on conflict do nothing",
             (episode, incident_id),
+        )
+
+    def move(self, episodes: Sequence[str], incident_id: str) -> None:
+        """See IncidentStore."""
+        self._connection.execute(
+            b"insert into incident_episodes (episode, incident_id) select e, %s from unnest(%s::uuid[]) e"
+            b" on conflict (episode) do update set incident_id = excluded.incident_id",
+            (incident_id, list(episodes)),
         )
 
     def incidents_of(self, episodes: Sequence[str]) -> dict[str, str]:

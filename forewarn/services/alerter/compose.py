@@ -51,7 +51,7 @@ class Composer:
             subject=(first or incident).title,
             cause=cause,
             others=tuple(others),
-            url=f"{self.home}/risk?incident={incident.incident_id}",
+            url=f"{self.home}/risk?incident={incident.merged_into or incident.incident_id}",
             why=message.why,
             receipts=tuple(m.receipt for m in earlier),
             labels=self.labels(incident),

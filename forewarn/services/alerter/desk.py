@@ -1,11 +1,13 @@
 """What the alerter does with each record: enter it in the ledger, keep its incident, decide who is told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from forewarn.alerting.defaults import policy_of
 from forewarn.evaluation.ledger import (
+    Outcome,
     Prediction,
     episode_of_failure,
     outcome_of_failure,
@@ -13,10 +15,6 @@ from forewarn.evaluation.ledger import (
     outcome_of_watermark,
     outcome_on_arrival,
 )
-from forewarn.incidents.assembly import assemble, incident_id_of, is_news
-from forewarn.incidents.episodes import Episode
-from forewarn.incidents.graph import ServiceGraph
-from forewarn.incidents.grouping import Group, assign
 from forewarn.incidents.records import Incident
 from forewarn.risk.records import (
     Abstained,
@@ -27,7 +25,9 @@ from forewarn.risk.records import (
     Watermark,
     episode_of,
 )
+from forewarn.services.alerter.casebook import Casebook, Past
 from forewarn.services.alerter.dispatcher import Dispatcher
+from forewarn.services.alerter.episode_cache import EpisodeCache
 from forewarn.stores.audit import AuditStore
 from forewarn.stores.feedback import Feedback, FeedbackStore
 from forewarn.stores.incidents import IncidentStore
@@ -61,48 +61,62 @@ class Rules:
 class Desk:
     """Takes records in the order of their event times, each in its caller's transaction; a record twice is one."""
 
-    def __init__(self, stores: Stores, rules: Rules, dispatcher: Dispatcher | None = None) -> None:
-        """dispatcher: decides who is told, when its owner sweeps; without one, each change is told at once."""
+    def __init__(
+        self, stores: Stores, rules: Rules, dispatcher: Dispatcher | None = None, past: Past | None = None
+    ) -> None:
+        """dispatcher: decides who is told, when its owner sweeps; without one, each record is told at once.
+
+        past: what was before, to learn from and to tell.
+        """
         self._stores = stores
         self._rules = rules
         self._sweeps = dispatcher is None
         self._dispatcher = dispatcher or _telling_at_once(stores, rules.channels)
         self._expired_until: dict[str, datetime] = {}
-        self._graph = ServiceGraph(stores.incidents.edges())
-        self._dispatcher.use_graph(self._graph)
-        self._track: dict[tuple[str, str], str] = {}
+        self._episodes = EpisodeCache(stores.ledger)
+        self._cases = Casebook(stores, self._episodes, rules.window, self._dispatcher, past or Past())
 
     def refresh_graph(self) -> None:
-        """Read the service graph again; forget the track records that were read."""
-        self._graph = ServiceGraph(self._stores.incidents.edges())
-        self._dispatcher.use_graph(self._graph)
-        self._track.clear()
+        """Read the service graph again and merge what it shows to be one; forget the track records that were read."""
+        with self._deciding():
+            self._cases.refresh_graph()
 
     def take_risk(self, risk: Risk) -> bool:
         """Enter a prediction; False where it is known already."""
-        stores = self._stores
+        with self._deciding():
+            return self._take_risk(risk)
+
+    def _take_risk(self, risk: Risk) -> bool:
+        stores, cases = self._stores, self._cases
         if not stores.ledger.add_risk(risk):
             return False
-        (episode,) = stores.ledger.episodes([risk.episode])
+        self._episodes.forget([risk.episode])
+        (episode,) = self._episodes.get([risk.episode])
         missed = self._resolve_on_arrival(risk, episode.feedback) or risk.episode
         linked = stores.incidents.incidents_of([risk.episode, missed])
         if risk.episode in linked:
-            self._refresh(linked[risk.episode], risk.predicted_at)
+            cases.refresh(linked[risk.episode], risk.predicted_at)
         elif missed in linked:
-            self._join(risk.episode, linked[missed], risk.predicted_at, "it predicted the failure, but was read later")
+            reason = "it predicted the failure, but was read later"
+            cases.join(risk.episode, linked[missed], risk.predicted_at, reason)
         elif risk.state == "withdrawn":
             stores.audit.write(ACTOR, "ignored", risk.episode, "withdrawn before it belonged to an incident")
         else:
-            self._open_or_join(risk.episode, risk.predicted_at)
+            cases.open_or_join(risk.episode, risk.predicted_at)
         return True
 
     def take_observation(self, observation: AnyObservation) -> bool:
         """Enter what was seen in the telemetry; False where it is known already."""
+        with self._deciding():
+            return self._take_observation(observation)
+
+    def _take_observation(self, observation: AnyObservation) -> bool:
         if isinstance(observation, FailureObserved):
             return self._take_failure(observation)
         if isinstance(observation, Recovered):
             ended = self._stores.ledger.recover(observation.entity, observation.signal, observation.at)
-            self._refresh_all(ended, observation.at)
+            self._episodes.forget(ended)
+            self._cases.refresh_all(ended, observation.at)
         elif isinstance(observation, Watermark):
             self._stores.ledger.set_watermark(observation.namespace, observation.at)
         elif isinstance(observation, Abstained):
@@ -113,12 +127,16 @@ class Desk:
 
     def expire(self, namespace: str, until: datetime) -> int:
         """Everything of the namespace up to `until` was read: predictions that had to fail before, did not."""
+        with self._deciding():
+            return self._expire(namespace, until)
+
+    def _expire(self, namespace: str, until: datetime) -> int:
         since = self._expired_until.get(namespace)
         overdue = self._stores.ledger.overdue(namespace, since, until)
         outcomes = [o for p in overdue if (o := outcome_of_watermark(p, until)) is not None]
-        self._stores.ledger.resolve(outcomes)
-        self._track.clear()
-        self._refresh_all([o.prediction.episode for o in outcomes], until)
+        self._resolve(outcomes)
+        self._cases.refresh_all([o.prediction.episode for o in outcomes], until)
+        self._cases.look_again(namespace, until)
         self._expired_until[namespace] = max(until, since or until)
         return len(outcomes)
 
@@ -126,7 +144,8 @@ class Desk:
         """Act on the verdicts that engineers gave meanwhile: 'averted' and 'dismissed' resolve what is still open."""
         waiting = self._stores.feedback.unhandled()
         for feedback in waiting:
-            self._act_on(feedback)
+            with self._deciding():
+                self._act_on(feedback)
             self._stores.feedback.mark_handled(feedback.feedback_id)
         return len(waiting)
 
@@ -144,10 +163,9 @@ class Desk:
         clock = stores.ledger.watermarks().get(namespace_of(pending[0].entity), newest)
         at = max(clock, newest)
         outcomes = [o for p in pending if (o := outcome_of_feedback(p, feedback.verdict, at)) is not None]
-        stores.ledger.resolve(outcomes)
-        self._track.clear()
+        self._resolve(outcomes)
         if incident is not None:
-            self._refresh(incident.incident_id, at)
+            self._cases.refresh_all(incident.episodes, at)  # of one that was merged: the incident that goes on
 
     def _incident_of(self, feedback: Feedback) -> Incident | None:
         incidents = self._stores.incidents
@@ -166,11 +184,12 @@ class Desk:
         outcome = outcome_on_arrival(p, failures, clock, feedback, self._rules.min_lead_seconds)
         if outcome is None:
             return None
-        ledger.resolve([outcome])
-        self._track.clear()
+        self._resolve([outcome])
         if outcome.failed_at is None or p.state == "withdrawn":
             return None
-        return ledger.claim_failure(p.entity, p.signal, outcome.failed_at, p.episode)
+        missed = ledger.claim_failure(p.entity, p.signal, outcome.failed_at, p.episode)
+        self._episodes.forget([missed] if missed is not None else [])
+        return missed
 
     def _take_failure(self, failure: FailureObserved) -> bool:
         ledger = self._stores.ledger
@@ -182,9 +201,9 @@ class Desk:
             return False
         found = (outcome_of_failure(p, failure.at, self._rules.min_lead_seconds) for p in predictions)
         outcomes = [o for o in found if o is not None]
-        ledger.resolve(outcomes)
-        self._track.clear()
-        self._refresh_all([episode, *(o.prediction.episode for o in outcomes)], failure.at)
+        self._episodes.forget([episode])
+        self._resolve(outcomes)
+        self._cases.refresh_all([episode, *(o.prediction.episode for o in outcomes)], failure.at)
         return True
 
     def _unpredicted(self, failure: FailureObserved) -> tuple[str, bool]:
@@ -193,59 +212,19 @@ class Desk:
         relapse = self._stores.ledger.relapse_of(f.entity, f.signal, f.at - self._rules.window, f.at)
         return relapse or (episode_of(f.entity, f.signal, f.mode, f.at), False)
 
-    def _refresh_all(self, episodes: Sequence[str], at: datetime) -> None:
-        """Bring the incidents of these episodes up to date; an episode without one gets one."""
-        distinct = list(dict.fromkeys(episodes))
-        linked = self._stores.incidents.incidents_of(distinct)
-        for incident_id in dict.fromkeys(linked.values()):
-            self._refresh(incident_id, at)
-        for episode in distinct:
-            if episode not in linked:
-                self._open_or_join(episode, at)
+    def _resolve(self, outcomes: Sequence[Outcome]) -> None:
+        if outcomes:
+            self._stores.ledger.resolve(outcomes)
+            self._episodes.resolved(outcomes)
+            self._cases.forget_track_records()
 
-    def _open_or_join(self, episode_id: str, at: datetime) -> None:
-        stores = self._stores
-        (episode,) = stores.ledger.episodes([episode_id])
-        if not episode.is_open and episode.failed_at is None:
-            stores.audit.write(ACTOR, "ignored", episode_id, f"{episode.state} before it belonged to an incident")
-            return
-        namespace = namespace_of(episode.entity)
-        near = stores.incidents.open_incidents(namespace, closed_since=at - self._rules.window)
-        groups = [Group(i, tuple(stores.ledger.episodes(i.episodes))) for i in near]
-        decision = assign(episode, groups, self._graph, self._rules.window)
-        incident_id = decision.incident_id or incident_id_of(episode)
-        action = "grouped" if decision.incident_id else "opened"
-        self._join(episode_id, incident_id, at, f"{episode.entity} {episode.signal}: {decision.reason}", action)
-
-    def _join(self, episode: str, incident_id: str, at: datetime, reason: str, action: str = "grouped") -> None:
-        self._stores.incidents.link(episode, incident_id)
-        self._stores.audit.write(ACTOR, action, incident_id, reason)
-        self._refresh(incident_id, at, joined=episode)
-
-    def _refresh(self, incident_id: str, at: datetime, joined: str | None = None) -> None:
-        """Make the next version of an incident, if there is news, and decide whether to tell it."""
-        stores, rules = self._stores, self._rules
-        previous = stores.incidents.get(incident_id)
-        ids = [*(previous.episodes if previous else ()), *([joined] if joined else ())]
-        episodes = stores.ledger.episodes(list(dict.fromkeys(ids)))
-        if not episodes:
-            return
-        incident, why = assemble(incident_id, previous, episodes, self._graph, at, rules.window, self._track_record)
-        if not is_news(previous, incident):
-            return
-        stores.incidents.put(incident)
-        changed = previous is None or (previous.state, previous.severity) != (incident.state, incident.severity)
-        if changed:
-            stores.audit.write(ACTOR, incident.state, incident_id, f"severity {incident.severity}: {why}")
-        self._dispatcher.note(incident, changed)
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """What happens inside is entered and decided as a whole."""
+        with self._episodes.unless_undone():
+            yield
         if self._sweeps:
             self._dispatcher.sweep()
-
-    def _track_record(self, cause: Episode) -> str:
-        key = (cause.mode, namespace_of(cause.entity))
-        if key not in self._track:
-            self._track[key] = self._stores.ledger.track_record(*key).sentence
-        return self._track[key]
 
 
 def _telling_at_once(stores: Stores, channels: Sequence[str]) -> Dispatcher:

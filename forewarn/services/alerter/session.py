@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from forewarn.alerting.policy import Policy
 from forewarn.config.settings import Settings
 from forewarn.incidents.records import encode_incident
 from forewarn.risk.records import FailureObserved, Risk, Watermark
+from forewarn.services.alerter.casebook import Past
 from forewarn.services.alerter.desk import Desk, Rules, Stores
 from forewarn.services.alerter.dispatcher import Dispatcher, Sources
 from forewarn.services.alerter.follower import Follower
@@ -30,6 +32,7 @@ from forewarn.stores.locks import Lock
 from forewarn.stores.log import dead_letter, producer
 from forewarn.stores.offsets import Place, advance, read_offsets
 from forewarn.stores.outbox import PostgresOutbox
+from forewarn.stores.past_incidents import last_like, openings
 from forewarn.stores.silences import PostgresMaintenance
 from forewarn.telemetry import topics
 
@@ -103,7 +106,8 @@ class Session:
             lambda policy: FixTimes(read_fix_times(connection), policy.fix_times),
         )
         self._dispatcher = Dispatcher(self._stores, policy, sources)
-        self._desk = Desk(self._stores, Rules((), settings.min_lead_seconds, window), self._dispatcher)
+        past = Past(partial(openings, connection), partial(last_like, connection))
+        self._desk = Desk(self._stores, Rules((), settings.min_lead_seconds, window), self._dispatcher, past)
         self._stored: dict[Place, int | None] = {**read_offsets(connection, GROUP)}
         self._follower = Follower(settings.kafka_bootstrap, {p: o for p, o in self._stored.items() if o is not None})
         self._producer: Producer = producer(settings.kafka_bootstrap)

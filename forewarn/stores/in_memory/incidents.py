@@ -44,6 +44,10 @@ class InMemoryIncidents:
         """See IncidentStore."""
         self._links.setdefault(episode, incident_id)
 
+    def move(self, episodes: Sequence[str], incident_id: str) -> None:
+        """See IncidentStore."""
+        self._links |= dict.fromkeys(episodes, incident_id)
+
     def incidents_of(self, episodes: Sequence[str]) -> dict[str, str]:
         """See IncidentStore."""
         return {e: self._links[e] for e in episodes if e in self._links}
