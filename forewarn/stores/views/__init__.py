@@ -3,6 +3,7 @@
 from forewarn.stores.views.capacity import Capacity, capacity_view
 from forewarn.stores.views.data import DataView, data_view
 from forewarn.stores.views.ledger import LedgerView, ledger_view
+from forewarn.stores.views.model_life import ModelLife, model_life
 from forewarn.stores.views.models import ModelsView, models_view, report_path
 from forewarn.stores.views.now import NowView, now_view
 from forewarn.stores.views.risk import RiskView, incident_about, risk_view
@@ -11,6 +12,7 @@ __all__ = [
     "Capacity",
     "DataView",
     "LedgerView",
+    "ModelLife",
     "ModelsView",
     "NowView",
     "RiskView",
@@ -18,6 +20,7 @@ __all__ = [
     "data_view",
     "incident_about",
     "ledger_view",
+    "model_life",
     "models_view",
     "now_view",
     "report_path",
