@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         "logs_json=…,loki=…; doors without any are then closed.",
     )
     gateway_max_body_bytes: int = Field(16 * 2**20, description="Largest request body, after decompression.")
+    scrub: str = Field(
+        "",
+        description="What is taken out of logs, spans and activity before they are stored: a file with rules "
+        "(docs/security.md); none: the built-in rules; off: nothing.",
+    )
     predictor_port: int = Field(3000, description="Predictor over HTTP.")
     predictor_grpc_port: int = Field(3001, ge=0, description="Predictor over gRPC; 0: not.")
     predictor_max_rows: int = Field(10_000, ge=1, description="Rows of features that the predictor takes at once.")
@@ -119,6 +124,7 @@ class Settings(BaseSettings):
     alerting: Path | None = Field(
         None, description="Alerting file: channels, routes, maintenance (docs/alerting.md); none: all go everywhere."
     )
+    rules: Path | None = Field(None, description="Alert rules of your own (docs/rules.md); none: none.")
     alerting_secrets: dict[str, SecretStr] = Field(
         default_factory=dict, description="Secrets that the alerting file names, as JSON: {name: secret}."
     )

@@ -19,6 +19,7 @@ from forewarn.telemetry.otlp_check import check
 from forewarn.telemetry.otlp_split import REQUESTS
 from forewarn.telemetry.proto.prometheus_remote_write_pb2 import Label, Sample, TimeSeries, WriteRequest
 from forewarn.telemetry.remote_write import decode_write_request
+from forewarn.telemetry.scrub_rules import ScrubError, load_rules
 
 logger = structlog.get_logger("forewarn.services.gateway")
 
@@ -28,6 +29,10 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings)
     refuse_open_door(settings)
+    try:
+        load_rules(settings.scrub)
+    except ScrubError as error:
+        sys.exit(f"gateway: FOREWARN_SCRUB: {error}. `forewarn scrub check FILE` says whether a file can be used.")
     listener = _listen(settings.bind_host, settings.gateway_port)
     try:
         create_topics(settings.kafka_bootstrap, settings.kafka_partitions)

@@ -30,11 +30,14 @@ from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_check import check
 from forewarn.telemetry.otlp_json import parse_json
 from forewarn.telemetry.otlp_split import Signal, cut, parse, split_by_entity
+from forewarn.telemetry.scrub import Scrubber
+from forewarn.telemetry.scrub_rules import load_rules
 
 _TOPICS: dict[Signal, str] = {"metrics": topics.METRICS, "logs": topics.LOGS, "traces": topics.SPANS}
 _RETRY_AFTER_SECONDS = 5
 _SMALL_BODY = 32 * 1024  # below this, a thread costs more than the work
 
+Scrub = Callable[[Signal, bytes], bytes]
 Prepare = Callable[[bytes], list[Outgoing]]
 logger = structlog.get_logger("forewarn.services.gateway")
 
@@ -48,6 +51,8 @@ class Gateway:
         self._delivery = delivery
         self._meters = meters
         self._answers = AnswerDoor(settings)
+        self._scrubber = Scrubber(load_rules(settings.scrub))
+        meters.scrubs(self._scrubber.rules)
         self._grpc: GrpcDoors | None = None
         if settings.gateway_grpc_port:
             host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
@@ -62,7 +67,7 @@ class Gateway:
         routes += [
             Route("/v1/activity", self._activity, methods=["POST"]),
             Route("/api/v1/write", self._remote_write, methods=["POST"]),
-            *LogDoors(self._deliver, self._meters).routes(),
+            *LogDoors(self._deliver, self._meters, self._scrub, self._scrub_raw).routes(),
             *self._answers.routes(),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
@@ -88,7 +93,7 @@ class Gateway:
     def _otlp_door(self, signal: Signal) -> Callable[..., object]:
         async def door(request: Request) -> Response:
             media_type = _media_type(request)
-            export = OtlpExport(signal, media_type)
+            export = OtlpExport(signal, media_type, self._scrub)
 
             def answer() -> Response:
                 self._meters.dropped(signal, "no usable time", export.rejected)
@@ -105,7 +110,7 @@ class Gateway:
         def prepare(body: bytes) -> list[Outgoing]:
             if media_type != JSON:
                 raise Refused(415, f"Content-Type must be {JSON}")
-            return _activity_messages(body)
+            return self._activity_messages(body)
 
         return await self._take(request, "activity", JSON, prepare, lambda: JSONResponse({}))
 
@@ -141,7 +146,7 @@ class Gateway:
 
     async def _take_otlp(self, signal: Signal, door: str, body: bytes) -> bytes:
         """A request in protobuf that came over gRPC, already unpacked; the answer in protobuf."""
-        export = OtlpExport(signal, PROTOBUF)
+        export = OtlpExport(signal, PROTOBUF, self._scrub)
         await self._hand_over(door, body, bytes, export.messages)
         self._meters.dropped(door, "no usable time", export.rejected)
         return export_response(signal, export.rejected, export.reason).SerializeToString()
@@ -163,6 +168,21 @@ class Gateway:
             raise Refused(503, reason, _RETRY_AFTER_SECONDS) from error
         self._meters.accepted(door, size, len(messages))
 
+    def _scrub(self, signal: Signal, request: bytes) -> bytes:
+        scrubbed, hits = self._scrubber.otlp(signal, request)
+        self._meters.scrubbed(hits)
+        return scrubbed
+
+    def _scrub_raw(self, value: bytes) -> bytes:
+        scrubbed, hits = self._scrubber.raw(value)
+        self._meters.scrubbed(hits)
+        return scrubbed
+
+    def _activity_messages(self, body: bytes) -> list[Outgoing]:
+        events, hits = self._scrubber.activity(decode_activity(body, datetime.now(UTC)))
+        self._meters.scrubbed(hits)
+        return _activity_messages(events)
+
     async def _healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -182,8 +202,8 @@ def _media_type(request: Request) -> str:
 class OtlpExport:
     """One Export…Request: its messages, and afterwards how many of its records were left out, and why."""
 
-    def __init__(self, signal: Signal, media_type: str) -> None:
-        self._signal, self._media_type = signal, media_type
+    def __init__(self, signal: Signal, media_type: str, scrub: Scrub) -> None:
+        self._signal, self._media_type, self._scrub = signal, media_type, scrub
         self.rejected, self.reason = 0, ""
 
     def messages(self, body: bytes) -> list[Outgoing]:
@@ -194,7 +214,7 @@ class OtlpExport:
         self.rejected, self.reason = checked.rejected, checked.reason
         return [
             (_TOPICS[self._signal], entity, piece)
-            for entity, part in split_by_entity(checked.payload).items()
+            for entity, part in split_by_entity(self._scrub(self._signal, checked.payload)).items()
             for piece in cut(self._signal, part, MAX_MESSAGE_BYTES)
         ]
 
@@ -207,9 +227,9 @@ class OtlpExport:
         raise Refused(415, f"Content-Type is '{self._media_type}'; OTLP needs {PROTOBUF} or {JSON}")
 
 
-def _activity_messages(body: bytes) -> list[Outgoing]:
+def _activity_messages(told: list[ActivityEvent]) -> list[Outgoing]:
     by_service: dict[str, list[ActivityEvent]] = {}
-    for event in decode_activity(body, datetime.now(UTC)):
+    for event in told:
         by_service.setdefault(event.service, []).append(event)
     return [
         (topics.ACTIVITY, service, encode_activity(events[start : start + 5000]))

@@ -14,7 +14,7 @@ from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.log_json import read_json_logs
 from forewarn.telemetry.loki import decode_push, decode_push_json
-from forewarn.telemetry.otlp_split import cut
+from forewarn.telemetry.otlp_split import Signal, cut
 
 JSON_DOOR, LOKI_DOOR = "logs_json", "loki"
 _JSON_TYPES = frozenset(
@@ -30,8 +30,11 @@ Deliver = Callable[[Request, str, Callable[[bytes], list[Outgoing]], str], Await
 class LogDoors:
     """`/v1/logs/json` (with a tag behind it, if wanted) and `/loki/api/v1/push`."""
 
-    def __init__(self, deliver: Deliver, meters: Meters) -> None:
-        self._deliver, self._meters = deliver, meters
+    def __init__(
+        self, deliver: Deliver, meters: Meters, scrub: Callable[[Signal, bytes], bytes],
+        scrub_raw: Callable[[bytes], bytes],
+    ) -> None:  # fmt: skip
+        self._deliver, self._meters, self._scrub, self._scrub_raw = deliver, meters, scrub, scrub_raw
 
     def routes(self) -> list[Route]:
         """The doors as routes of the application."""
@@ -49,8 +52,8 @@ class LogDoors:
         def prepare(body: bytes) -> list[Outgoing]:
             logs = read_json_logs(body, time.time_ns(), defaults)
             counts.update(accepted=logs.records, rejected=len(logs.rejected))
-            letter = [_letter(request.url.path, logs.rejected)] if logs.rejected else []
-            return _messages(logs.requests) + letter
+            letter = [self._letter(request.url.path, logs.rejected)] if logs.rejected else []
+            return self._messages(logs.requests) + letter
 
         try:
             _check_json(_media_type(request))
@@ -68,7 +71,7 @@ class LogDoors:
 
         def prepare(body: bytes) -> list[Outgoing]:
             decode = decode_push_json if media_type == JSON else decode_push
-            return _messages(decode(body, time.time_ns())[0])
+            return self._messages(decode(body, time.time_ns())[0])
 
         try:
             if media_type not in (JSON, PROTOBUF):
@@ -81,21 +84,19 @@ class LogDoors:
         self._meters.answered(LOKI_DOOR, response.status_code, time.perf_counter() - started)
         return response
 
+    def _messages(self, requests: dict[str, bytes]) -> list[Outgoing]:
+        return [
+            (topics.LOGS, entity, piece)
+            for entity, request in requests.items()
+            for piece in cut("logs", self._scrub("logs", request), MAX_MESSAGE_BYTES)
+        ]
 
-def _messages(requests: dict[str, bytes]) -> list[Outgoing]:
-    return [
-        (topics.LOGS, entity, piece)
-        for entity, request in requests.items()
-        for piece in cut("logs", request, MAX_MESSAGE_BYTES)
-    ]
-
-
-def _letter(path: str, rejected: list[tuple[bytes, str]]) -> Outgoing:
-    """All that was rejected of a request as one dead letter: a request must not become a million messages."""
-    reason = f"{len(rejected)} records of a request to {path} cannot be read: {rejected[0][1]}"
-    headers = {"topic": f"http:{path}", "partition": "-1", "offset": "-1", "reason": reason[:900]}
-    value = b"\n".join(raw for raw, _ in rejected)[:_LARGEST_LETTER]
-    return topics.DEAD_LETTERS, JSON_DOOR, value, [(name, text.encode()) for name, text in headers.items()]
+    def _letter(self, path: str, rejected: list[tuple[bytes, str]]) -> Outgoing:
+        """All that was rejected of a request as one dead letter: a request must not become a million messages."""
+        reason = f"{len(rejected)} records of a request to {path} cannot be read: {rejected[0][1]}"
+        headers = {"topic": f"http:{path}", "partition": "-1", "offset": "-1", "reason": reason[:900]}
+        value = self._scrub_raw(b"\n".join(raw for raw, _ in rejected))[:_LARGEST_LETTER]
+        return topics.DEAD_LETTERS, JSON_DOOR, value, [(name, text.encode()) for name, text in headers.items()]
 
 
 def _defaults(request: Request) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What the gateway counts, for Prometheus and for `service_status`."""
 
+from collections.abc import Iterable, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 
@@ -23,6 +25,9 @@ class Meters:
             ["door", "reason"],
             registry=self._registry,
         )
+        self._scrubbed = Counter(
+            "forewarn_gateway_scrubbed", "Secrets and personal data replaced.", ["rule"], registry=self._registry
+        )
         self._seconds = Histogram(
             "forewarn_gateway_request_duration_seconds", "From first byte to answer.", ["door"], registry=self._registry
         )
@@ -31,6 +36,7 @@ class Meters:
             "refused_total": 0,
             "messages_total": 0,
             "bytes_total": 0,
+            "scrubbed_total": 0,
         }
 
     def accepted(self, door: str, body_bytes: int, messages: int) -> None:
@@ -44,6 +50,17 @@ class Meters:
         """Records of a request were left out."""
         if records:
             self._dropped.labels(door, reason).inc(records)
+
+    def scrubbed(self, hits: Mapping[str, int]) -> None:
+        """Rules replaced something so many times."""
+        for rule, times in hits.items():
+            self._scrubbed.labels(rule).inc(times)
+            self.counters["scrubbed_total"] += times
+
+    def scrubs(self, rules: Iterable[str]) -> None:
+        """Rules that are in force, counted from 0 on."""
+        for rule in rules:
+            self._scrubbed.labels(rule)
 
     def answered(self, door: str, status: int, seconds: float) -> None:
         """A request was answered, whatever the answer."""

@@ -13,6 +13,7 @@ from forewarn.services.kafka_source.service import KafkaSource
 from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
+from forewarn.telemetry.scrub_rules import load_rules
 
 logger = structlog.get_logger("forewarn.services.kafka_source")
 
@@ -24,6 +25,7 @@ def main() -> None:
     stop = stop_event()
     try:
         known = routes(settings)
+        load_rules(settings.scrub)
         if not known:
             sys.exit(
                 "kafka_source: no topic to read. Set FOREWARN_KAFKA_LOG_TOPICS (logs in JSON: syslog,fluentbit) or "

@@ -10,8 +10,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from forewarn.config.settings import Settings
 from forewarn.services.kafka_source.routes import Convert
 from forewarn.stores import log
+from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.errors import TelemetryError
+from forewarn.telemetry.otlp_split import Signal, cut
+from forewarn.telemetry.scrub import Scrubber
+from forewarn.telemetry.scrub_rules import load_rules
 
 logger = structlog.get_logger("forewarn.services.kafka_source")
 
@@ -19,6 +23,8 @@ GROUP = "forewarn-source"
 _CONSUME = 500
 _PAUSE_SECONDS = 1.0
 _LARGEST_LETTER = 800_000
+
+_SCRUBBED: dict[str, Signal] = {topics.LOGS: "logs", topics.SPANS: "traces"}
 
 Outgoing = tuple[str, Any, bytes, list[tuple[str, bytes]]]  # topic, key, value, headers
 
@@ -38,7 +44,9 @@ class KafkaSource:
         brokers = settings.kafka_source_brokers or settings.kafka_bootstrap
         self._consumer = log.consumer(brokers, GROUP, list(routes))
         self._said: set[str] = set()
-        counters.update(dict.fromkeys(("messages_total", "records_total", "rejected_total", "dead_letters_total"), 0))
+        self._scrubber = Scrubber(load_rules(settings.scrub))
+        names = ("messages_total", "records_total", "rejected_total", "dead_letters_total", "scrubbed_total")
+        counters.update(dict.fromkeys(names, 0))
 
     def run(self) -> None:
         """Until stopped; what is under way then is delivered and committed if the broker is there."""
@@ -69,18 +77,29 @@ class KafkaSource:
             return [self._letter(message, message.value() or b"", str(error))]
         self._counters["records_total"] += converted.records
         self._counters["rejected_total"] += len(converted.rejected)
-        found: list[Outgoing] = [(topic, key, value, []) for topic, key, value in converted.messages]
+        found: list[Outgoing] = [
+            (topic, key, piece, []) for topic, key, value in converted.messages for piece in self._scrub(topic, value)
+        ]
         if converted.rejected:
             reason = f"{len(converted.rejected)} records of the message: {converted.rejected[0][1]}"
             found.append(self._letter(message, b"\n".join(raw for raw, _ in converted.rejected), reason))
         return found
+
+    def _scrub(self, topic: str, value: bytes) -> list[bytes]:
+        if topic not in _SCRUBBED:
+            return [value]
+        scrubbed, hits = self._scrubber.otlp(_SCRUBBED[topic], value)
+        self._counters["scrubbed_total"] += hits.total()
+        return list(cut(_SCRUBBED[topic], scrubbed, MAX_MESSAGE_BYTES))  # what is put in may be longer
 
     def _letter(self, message: Message, value: bytes, reason: str) -> Outgoing:
         place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
         logger.warning("message cannot be read, it goes to dead_letters", **place, reason=reason)
         self._counters["dead_letters_total"] += 1
         headers = [(name, str(text).encode()) for name, text in {**place, "reason": reason[:900]}.items()]
-        return topics.DEAD_LETTERS, message.key(), value[:_LARGEST_LETTER], headers
+        scrubbed, hits = self._scrubber.raw(value)
+        self._counters["scrubbed_total"] += hits.total()
+        return topics.DEAD_LETTERS, message.key(), scrubbed[:_LARGEST_LETTER], headers
 
     def _deliver(self, outgoing: Sequence[Outgoing]) -> bool:
         """Whether the broker has all of it; waits for one that is away until the service stops."""
