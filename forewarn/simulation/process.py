@@ -16,6 +16,7 @@ class Process:
         self.started_at = 0.0  # seconds since the start of the simulation
         self.pressure = 0.0  # 0 to 1: how hard the garbage collector works for room
         self.out_of_memory = False
+        self.memory_per_request = 1.0  # beside the first version's: a release may change it
         rng = noise.generator(f"{name}-start")
         self._age = float(rng.uniform(0.3, 3) * _WARM_UP_SECONDS)
         self._garbage = float(rng.uniform(0, profile.garbage))
@@ -60,6 +61,7 @@ class Process:
         profile = self.profile
         self._age += dt
         warm = 1 - exp(-self._age / _WARM_UP_SECONDS)
+        busy *= self.memory_per_request  # what requests hold, and what they leave to the collector
         alive = profile.base + profile.warm_up * warm + profile.per_load * busy + leak
         alive += self._memory_noise[k] * (1 - alive)
         height = min(profile.garbage, 0.6 * max(0.0, 1 - alive))

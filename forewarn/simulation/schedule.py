@@ -1,5 +1,7 @@
 """When what happens: deploys, and the incidents and near misses of a history from which models can learn."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from forewarn.simulation.noise import Floats, Noise
@@ -10,6 +12,18 @@ _DAYS_BETWEEN_DEPLOYS = {"gateway": 3.5, "api": 1.6, "payment": 3.5, "worker": 2
 INCIDENTS_PER_DAY = 1.27  # 2 to 3 of each scenario in two weeks
 NEAR_MISSES_PER_DAY = 0.55
 _QUIET_BEFORE = 0.5 * _DAY  # a history begins with normal life
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version that changes for good how much memory a request needs: `memory_per_request` times the first one's.
+
+    seconds: since the start of the simulation.
+    """
+
+    service: str
+    seconds: float
+    memory_per_request: float = 2.0
 
 
 def deploys(epoch: Floats, noise: Noise) -> dict[int, list[tuple[str, str]]]:

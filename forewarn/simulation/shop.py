@@ -10,6 +10,7 @@ from forewarn.simulation.failures import Failure, Happening
 from forewarn.simulation.faults import Faults
 from forewarn.simulation.noise import Noise
 from forewarn.simulation.queueing import retry_amplification
+from forewarn.simulation.schedule import Release
 from forewarn.simulation.topology import SERVICES
 from forewarn.simulation.web import Api, Gateway, Payment, Row
 
@@ -32,6 +33,7 @@ class Shop:
         outside: Outside,
         failures: Sequence[Failure],
         deploys: Mapping[int, Sequence[tuple[str, str]]],
+        releases: Sequence[Release] = (),
     ) -> None:
         self.gateway, self.api, self.payment = Gateway(noise), Api(noise), Payment(noise)
         self.cache, self.database, self.worker = Cache(noise), Database(noise), Worker(noise)
@@ -55,6 +57,7 @@ class Shop:
         self._coming = sorted(failures, key=lambda failure: failure.first_step, reverse=True)
         self._going: list[Failure] = []
         self._deploys = deploys
+        self._releases = sorted(releases, key=lambda release: release.seconds, reverse=True)
         self._blocked = 0.0  # share of transactions without a connection, as callers have felt it
         self._faults = Faults()
 
@@ -79,6 +82,10 @@ class Shop:
             for failure in self._going:
                 failure.apply(k, self._faults)
             self._going = [failure for failure in self._going if not failure.over]
+        while self._releases and self._releases[-1].seconds <= k * self._dt:
+            release = self._releases.pop()
+            self._services[release.service].process.memory_per_request = release.memory_per_request
+            self._deploy(k, release.service, f"with {release.memory_per_request:g} times the memory per request")
         for service, version in self._deploys.get(k, ()):
             if all(failure.injection.variant.service != service for failure in self._going):
                 self._deploy(k, service, version)

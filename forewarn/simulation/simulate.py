@@ -32,6 +32,7 @@ class Plan:
     step_seconds: float = 60.0
     namespace: str = "shop"
     utc_offset_hours: float = 0.0  # of the shop's local time, by which people shop, jobs run and versions are deployed
+    releases: tuple[schedule.Release, ...] = ()
 
     @property
     def live_from(self) -> datetime:
@@ -53,8 +54,9 @@ class Plan:
         """Simulate it all."""
         hours = self.history_days * 24 + self.live_hours
         return simulate(
-            self.start, hours, self.step_seconds, self.seed, self.injections(), self.namespace, self.utc_offset_hours
-        )
+            self.start, hours, self.step_seconds, self.seed, self.injections(), self.namespace, self.utc_offset_hours,
+            self.releases,
+        )  # fmt: skip
 
     def placed(self, local_hour: float) -> "Plan":
         """The same run of a shop that stands where it is `local_hour` o'clock when the live day begins.
@@ -80,6 +82,7 @@ def simulate(
     injections: Sequence[Injection] = (),
     namespace: str = "shop",
     utc_offset_hours: float = 0.0,
+    releases: Sequence[schedule.Release] = (),
 ) -> Recording:
     """Run the shop for `hours` from `start` (with a time zone). Raises ValueError for nothing to simulate.
 
@@ -94,7 +97,7 @@ def simulate(
     world = outside(local, noise)
     length = steps * step_seconds
     failures = [Failure(one, local, world, step_seconds) for one in injections if one.onset_seconds < length]
-    shop = Shop(noise, world, failures, schedule.deploys(local, noise))
+    shop = Shop(noise, world, failures, schedule.deploys(local, noise), releases)
     shop.run()
     times_ns = np.round(epoch * 1000).astype(np.int64) * (NANOSECONDS // 1000)
     entities = tuple(_entity(namespace, service, shop, noise, int(times_ns[0])) for service in SERVICES)

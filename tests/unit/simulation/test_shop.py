@@ -8,6 +8,7 @@ import pytest
 
 from forewarn.simulation.recording import Recording
 from forewarn.simulation.scenarios import VARIANTS, Injection
+from forewarn.simulation.schedule import Release
 from forewarn.simulation.simulate import Plan, simulate, utc_offset_hours
 from forewarn.simulation.topology import SERVICES, SIGNALS
 from forewarn.telemetry.samples import Kind
@@ -199,3 +200,17 @@ def test_local_time_differs_by_quarters_of_an_hour_as_on_earth(minutes: int) -> 
     assert offset * 4 == round(offset * 4) and -12 <= offset < 12
     away = (minutes / 60 + offset - 6.0 + 12) % 24 - 12
     assert abs(away) <= 0.125
+
+
+def test_a_release_may_double_the_memory_per_request() -> None:
+    at = timedelta(hours=36)
+    releases = [Release("api", at.total_seconds())]
+    before, after = simulate(START, 72, 60, 3), simulate(START, 72, 60, 3, releases=releases)
+    cut = int(at.total_seconds() // 60)
+    for service, grows in (("api", True), ("gateway", False)):
+        usual, now = (one.entity(service).of("process.memory.usage") for one in (before, after))
+        assert np.array_equal(usual[:cut], now[:cut])
+        day = slice(cut + 12 * 60, None)  # once caches are warm
+        assert (now[day].mean() > 1.04 * usual[day].mean()) == grows
+    assert after.failures() == []
+    assert any(h.kind == "deployment" and "2 times the memory" in h.text for h in after.happenings)
