@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import forewarn
@@ -14,7 +14,7 @@ from forewarn.services.stack import table
 from forewarn.services.stack.dagster_home import CodeLocation, code_locations, write_dagster_home
 from forewarn.services.stack.definition import Service, select
 from forewarn.services.stack.environment import process_environment
-from forewarn.services.stack.ports import PortRequest, choose_ports
+from forewarn.services.stack.ports import PortRequest, Reservations, choose_ports
 from forewarn.services.stack.postgres import url as postgres_url
 from forewarn.services.stack.probes import reachable
 
@@ -34,6 +34,7 @@ class Plan:
     environment: Mapping[str, str]
     folder: Path
     notices: tuple[str, ...]
+    reservations: Reservations = field(default_factory=Reservations)  # of the ports, until the plan is given up
 
 
 def source_folder() -> Path:
@@ -58,7 +59,9 @@ def make_plan(settings: Settings, only: Sequence[str] = (), without: Sequence[st
     code_names = [f"dagster-code-{i + 1}" if i else "dagster-code" for i in range(len(locations))]
     candidates = _table({}, external, code_names, locations, settings)
     chosen = select(candidates, only, without)
-    ports, notices = choose_ports(_requests(settings, {s.name for s in chosen} - external), settings.bind_host)
+    reservations = Reservations()
+    requests = _requests(settings, {s.name for s in chosen} - external)
+    ports, notices = choose_ports(requests, settings.bind_host, reservations)
     names = {s.name for s in chosen}
     complete = [s for s in _table(ports, external, code_names, locations, settings) if s.name in names]
     services, skipped = _present(complete)
@@ -68,7 +71,7 @@ def make_plan(settings: Settings, only: Sequence[str] = (), without: Sequence[st
     values = _values(settings, ports, folder, external)
     finished = tuple(replace(s, address=s.address.format_map(values)) for s in services)
     environment = process_environment(settings, dagster_url, folder)
-    return Plan(settings, finished, tuple(skipped), values, environment, folder, tuple(notices))
+    return Plan(settings, finished, tuple(skipped), values, environment, folder, tuple(notices), reservations)
 
 
 def _table(

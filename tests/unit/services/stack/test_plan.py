@@ -1,6 +1,8 @@
 """Which services a stack has, on which ports and with which addresses."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from forewarn.services.stack.dagster_home import CodeLocation, code_locations, w
 from forewarn.services.stack.definition import Service, Tcp, select
 from forewarn.services.stack.environment import process_environment, settings_environment
 from forewarn.services.stack.plan import make_plan
-from forewarn.services.stack.ports import PortRequest, PortTakenError, choose_ports, is_free, who_listens
+from forewarn.services.stack.ports import PortRequest, PortTakenError, Reservations, choose_ports, is_free, who_listens
 
 TABLE = [
     Service("log", "Log", (), Tcp()),
@@ -68,6 +70,34 @@ def test_an_explicit_port_that_is_taken_is_an_error_that_names_who_listens(taken
     assert who_listens(taken) in str(caught.value)
     assert "pid" in str(caught.value)
     assert "FOREWARN_GATEWAY_PORT" in str(caught.value)
+
+
+def test_stacks_that_start_at_a_time_choose_different_ports() -> None:
+    """Nobody listens yet, and a service of gRPC would share the port of another without an error."""
+    requests = [PortRequest("dagster-code", 4266), PortRequest("gateway", 4318)]
+    first, second = Reservations(), Reservations()
+    mine, _ = choose_ports(requests, "127.0.0.1", first)
+    others, notices = choose_ports(requests, "127.0.0.1", second)
+    assert not set(mine.values()) & set(others.values())
+    assert len(notices) == 2
+    first.close()
+    assert second.take(mine["gateway"])  # given back
+    second.close()
+
+
+def test_a_reservation_of_another_process_ends_with_it() -> None:
+    code = (
+        "import sys; from forewarn.services.stack.ports import *; r = Reservations();"
+        "print(choose_ports([PortRequest('a', 4266)], '127.0.0.1', r)[0]['a'], flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    port = int(other.stdout.readline())
+    with pytest.raises(PortTakenError, match="is taken"):
+        choose_ports([PortRequest("b", port, True, "X")], "127.0.0.1")
+    other.kill()
+    other.communicate()
+    assert choose_ports([PortRequest("b", port, True, "X")], "127.0.0.1")[0] == {"b": port}
 
 
 def test_one_port_is_never_given_twice() -> None:
