@@ -1,9 +1,10 @@
 """Bokeh charts that look the same everywhere: quiet axes, the reader's time zone, light and dark."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bokeh.models import ColumnDataSource, CustomJSHover, CustomJSTickFormatter, HoverTool
+from bokeh.models import ColumnDataSource, CustomJS, CustomJSHover, CustomJSTickFormatter, HoverTool
 from bokeh.plotting import figure
 
 
@@ -31,6 +32,7 @@ class Chart:
 
     figure: Any
     sources: dict[str, ColumnDataSource]
+    adapt: Callable[[Mapping[str, dict[str, list[Any]]]], None] | None = None  # to the columns of a new frame
 
 
 # Axis values are milliseconds since 1970; only the browser knows the reader's zone.
@@ -106,3 +108,18 @@ def legend_above(fig: Any, palette: Palette) -> None:
     legend.label_text_font_size, legend.label_text_font = "12px", "system-ui"
     legend.padding, legend.spacing, legend.margin = 2, 14, 0
     legend.glyph_height = legend.glyph_width = 14
+
+
+# Only addresses of this dashboard's own making, and only within it.
+_OPEN = """
+const at = cb_data.source.selected.indices[0]
+if (at === undefined) return
+const url = cb_data.source.data.url[at]
+cb_data.source.selected.indices = []
+if (/^risk\\?(episode|incident)=[0-9a-f-]{36}$/.test(url)) window.location.assign(url)
+"""
+
+
+def open_link() -> CustomJS:
+    """Opens the risk that the column `url` of a tapped mark names."""
+    return CustomJS(code=_OPEN)

@@ -7,14 +7,14 @@ import panel as pn
 from bokeh.server.server import Server
 
 from forewarn.config.settings import Settings
-from panel_app.pages import data, ledger, models, now, risk
+from panel_app.pages import data, ledger, models, now, risk, timeline
 from panel_app.pages.page import Page
 from panel_app.rendering import FOLDER
 from panel_app.sessions import Session
 from panel_app.watcher import Watcher
 from panel_app.web import Health, Report
 
-PAGES = (now.PAGE, risk.PAGE, ledger.PAGE, models.PAGE, data.PAGE)
+PAGES = (now.PAGE, risk.PAGE, timeline.PAGE, ledger.PAGE, models.PAGE, data.PAGE)
 UNUSED_SESSION_MILLISECONDS = 5_000  # how long a closed page is kept; its watching ends then
 
 

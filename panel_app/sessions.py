@@ -80,6 +80,9 @@ class Session:
         for name, html in frame.html.items():
             if self._pieces[name].html != html:
                 self._pieces[name].html = html
+        for chart in self._charts.values():
+            if chart.adapt:
+                chart.adapt(frame.data)
         for name, columns in frame.data.items():
             if self._shown.get(name) != columns:
                 self._shown[name] = columns

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 
@@ -30,14 +31,15 @@ class Page:
     every: float  # seconds between two questions
     charts: Callable[[Palette], dict[str, Chart]] = no_charts
     arguments: tuple[str, ...] = ()  # query parameters that choose what is shown; each is a UUID
+    choices: Callable[[Mapping[str, list[bytes]]], dict[str, str]] | None = None  # reads others; must check them
 
     def key(self, arguments: Arguments) -> str:
         """Names the question: the same for all sessions that show the same."""
-        return f"{self.name}?{'&'.join(f'{k}={arguments[k]}' for k in self.arguments if k in arguments)}"
+        return f"{self.name}?{urlencode(sorted(arguments.items()))}"
 
     def chosen(self, query: Mapping[str, list[bytes]]) -> dict[str, str]:
         """The valid arguments of a query string; what is no UUID is left out."""
-        found = {}
+        found = self.choices(query) if self.choices else {}
         for name in self.arguments:
             for raw in query.get(name, [])[:1]:
                 try:

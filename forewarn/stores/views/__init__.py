@@ -7,6 +7,7 @@ from forewarn.stores.views.model_life import ModelLife, model_life
 from forewarn.stores.views.models import ModelsView, models_view, report_path
 from forewarn.stores.views.now import NowView, now_view
 from forewarn.stores.views.risk import RiskView, incident_about, risk_view
+from forewarn.stores.views.timeline import TimelineView, timeline_view
 
 __all__ = [
     "Capacity",
@@ -16,6 +17,7 @@ __all__ = [
     "ModelsView",
     "NowView",
     "RiskView",
+    "TimelineView",
     "capacity_view",
     "data_view",
     "incident_about",
@@ -25,4 +27,5 @@ __all__ = [
     "now_view",
     "report_path",
     "risk_view",
+    "timeline_view",
 ]
