@@ -1,6 +1,7 @@
 """Whether the newest day looks as the training interval did, by Evidently."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from bentos import model_store
@@ -17,6 +19,7 @@ from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 from forewarn.risk.bundle import BundleError, load_bundle
 from forewarn.risk.first_day import FirstDayScorer
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer, score
+from monitor_assets.drift.moved_signals import MOVED_SERIES, MovedKind, moved_kinds
 from monitor_assets.history import History
 from monitor_assets.markdown import table
 from monitor_assets.registry.reports import record_report
@@ -27,6 +30,7 @@ MOST_ROWS = 3_000
 SEED = 2
 MOST_DISTANCE = 0.3  # Wasserstein, in standard deviations of the reference
 PREDICTION, TARGET = "prediction", "target"
+_DAY_MICROSECONDS = 86_400_000_000
 _HORIZON = HORIZON_STEPS[PAGING_HORIZON]
 # Times of day and history move by themselves, and are no drift.
 _COMPARED = [n for n in FEATURE_NAMES if n not in ("log_history", "week_diff", "week_z") and "5m" not in n]
@@ -35,7 +39,11 @@ _COMPARED = [n for n in FEATURE_NAMES if n not in ("log_history", "week_diff", "
 @dg.asset(deps=[training_set], group_name="drift", kinds={"evidently"}, owners=["team:forewarn"])
 def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
     """The newest day beside the training interval: distribution of each feature (data drift), of what the model that
-    serves says (prediction drift) and of what came (target drift), and the quality of the rows; an HTML report."""
+    serves says (prediction drift) and of what came (target drift), and the quality of the rows; an HTML report.
+
+    The share that has drifted is that of the features over all rows, or that of the series of the kind of signal that
+    moved most, where that is most of them (`moved_signals`): other kinds would hide it.
+    """
     history = scope.history()
     reference, current = compared_rows(history)
     if len(current) < 50 or len(reference) < 50:
@@ -45,15 +53,18 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     path = scope.home / "reports" / f"drift-{scope.namespace or '_'}-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
     found = evidently_report(reference, current, path)
     said, came = found.pop(PREDICTION, None), found.pop(TARGET, None)
-    share = float(np.mean([score["drifted"] for score in found.values()])) if found else 0.0
+    pooled = float(np.mean([score["drifted"] for score in found.values()])) if found else 0.0
+    kinds = kinds_of(history)
+    what, share = drifted(pooled, kinds)
     missing = {name: float(frame[list(found)].isna().mean().mean()) for name, frame in _named(reference, current)}
     summary = {
-        "namespace": scope.namespace, "drifted_share": round(share, 4), "features": len(found), "model": scorer.version,
+        "namespace": scope.namespace, "drifted_share": round(share, 4), "what": what,
+        "pooled_share": round(pooled, 4), "features": len(found), "model": scorer.version,
         "prediction_drift": said and round(said["score"], 4), "target_drift": came and round(came["score"], 4),
         "missing_share": round(missing["current"], 4),
     }  # fmt: skip
     record_report(scope, "drift", path, summary)
-    context.log.info("%.0f %% of %d features drifted", 100 * share, len(found))
+    context.log.info("%.0f %% of %s drifted", 100 * share, what)
     ranked = sorted(found.items(), key=lambda item: -item[1]["score"])
     means = [
         (name, float(reference[name].mean()), float(current[name].mean()), score["score"], score["drifted"])
@@ -63,6 +74,11 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     return dg.MaterializeResult(
         metadata={
             "drifted share": share,
+            "of": what,
+            "share of the features over all rows": pooled,
+            "kinds of signals": table(
+                ["signal", "series that moved", "of"], [(k.signal, k.moved, k.series) for k in kinds]
+            ),
             "reference rows": len(reference),
             "current rows": len(current),
             "model": scorer.version,
@@ -98,6 +114,33 @@ def compared_rows(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
         return frame.drop(columns=["series_id", "event_timestamp", "steps", "observed"])
 
     return sampled(trained), sampled(day)
+
+
+def kinds_of(history: History) -> list[MovedKind]:
+    """Kinds of signals by how many of their series have moved on the newest day, in whole days back from now."""
+    windows, split = history.read_windows(), history.read_json("split")
+    features = history.read_features(["series_id", "event_timestamp", *_COMPARED])
+    ids = [windows.series[i].id for i in windows.limited]
+    series = pc.index_in(features.column("series_id"), pa.array(ids)).to_numpy()
+    times = features.column("event_timestamp").to_numpy().astype("datetime64[us]").astype(np.int64)
+    days_back = (times.max() - times) // _DAY_MICROSECONDS
+    trained_until = windows.time_of(split["train"][1]).timestamp() * 1e6
+    first = days_back.max()
+    values = np.column_stack([features.column(name).to_numpy() for name in _COMPARED]).astype(np.float64)
+    known = np.isfinite(series)
+    reference_until = int(first - (times.max() - trained_until) // _DAY_MICROSECONDS)
+    signals = [windows.series[i].signal for i in windows.limited]
+    return moved_kinds(
+        values[known], series[known].astype(np.int64), (first - days_back)[known], reference_until, signals
+    )
+
+
+def drifted(pooled: float, kinds: Sequence[MovedKind]) -> tuple[str, float]:
+    """What has drifted and its share: the kind of signal that moved most where most of it moved, else all features."""
+    most = max(kinds, key=lambda kind: kind.share, default=None)
+    if most is not None and most.share >= MOVED_SERIES and most.share > pooled:
+        return f"the series of {most.signal}", most.share
+    return "the features", pooled
 
 
 def serving_scorer(scope: TrainingScope) -> Scorer:
@@ -145,7 +188,7 @@ def evidently_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path)
     return found
 
 
-@dg.asset_check(asset=drift_report, description="Less than 40 % of the features moved since the training interval.")
+@dg.asset_check(asset=drift_report, description="Less than 40 % moved since the training interval.")
 def features_have_not_drifted(context: dg.AssetCheckExecutionContext, scope: TrainingScope) -> dg.AssetCheckResult:
     """A warning: whether to train again is the retraining sensor's decision."""
     from forewarn.evaluation.lifecycle.retraining import DRIFTED_SHARE

@@ -19,10 +19,11 @@ MOST_ATTEMPTS = 4  # trainings that failed in a row: then a person must look
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """Share of features whose distribution had moved when the report was made."""
+    """Share of features, or of the series of a kind of signal, that had moved when the report was made."""
 
     at: datetime
     share: float
+    what: str = "the features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,14 @@ def _drift(state: Lifecycle) -> Verdict:
     if first is None:
         return Verdict(False, "no drift worth it")
     newest = state.drift[-1]
-    told = f"{newest.share:.0%} of the features drifted (from {DRIFTED_SHARE:.0%} on)"
+    told = f"{newest.share:.0%} of {newest.what} drifted (from {DRIFTED_SHARE:.0%} on)"
     answered = state.last_training
     if answered is None or answered < state.drift[first].at:
         return Verdict(True, told)
     before = [r.share for r in state.drift[first:] if r.at <= answered]
     if newest.at > answered and newest.share >= max(before) + WORSE_BY:
         return Verdict(True, f"{told}; it has grown from {max(before):.0%} since the last training")
-    return Verdict(False, f"{newest.share:.0%} of the features drifted, answered by the last training")
+    return Verdict(False, f"{newest.share:.0%} of {newest.what} drifted, answered by the last training")
 
 
 def _decay(state: Lifecycle) -> Verdict:
