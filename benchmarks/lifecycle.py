@@ -11,6 +11,7 @@ PARTS = {
     "budget": "false pages beside the budget while the world drifts",
     "smoke": "whether a broken model is noticed by the smoke test, and after how many runs",
     "backfill": "90 days of samples from the archive to files, by day",
+    "end_to_end": "drift, retraining, shadow, promotion and roll-back by sensors on a whole stack, accelerated clock",
     "retraining": "a full training: 30 days, 200 entities, 20 signals at 1 min",
 }
 
