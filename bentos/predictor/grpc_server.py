@@ -16,7 +16,9 @@ from bentos.predictor import schema
 from bentos.predictor.answers import Answers, InvalidQuestionError, QuestionError, UnknownSignalError, now, rows_of
 from bentos.predictor.proto import predictor_pb2 as pb
 from bentos.predictor.proto import predictor_pb2_grpc as pb_grpc
+from bentos.predictor.read_token import ReadTokenInterceptor
 from forewarn.features.definitions import FEATURE_COUNT
+from forewarn.services.token_cache import TokenCache
 
 logger = structlog.get_logger(__name__)
 
@@ -83,9 +85,15 @@ def _features(rows: Any) -> NDArray[np.float64]:
 
 
 class GrpcServer:
-    """A gRPC server in the event loop that starts it. ready: what the health service tells."""
+    """A gRPC server in the event loop that starts it.
 
-    def __init__(self, address: str, answers: Answers, ready: Callable[[], bool]) -> None:
+    ready: what the health service tells. tokens: where questions need one.
+    """
+
+    def __init__(
+        self, address: str, answers: Answers, ready: Callable[[], bool], tokens: TokenCache | None = None
+    ) -> None:
+        self._interceptors = [ReadTokenInterceptor(tokens)] if tokens is not None else []
         self._address, self._answers, self._ready = address, answers, ready
         self._server: grpc.aio.Server | None = None
         self._health = health.HealthServicer()
@@ -101,6 +109,7 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
             ],
             maximum_concurrent_rpcs=256,
+            interceptors=self._interceptors,
         )
         pb_grpc.add_PredictorServicer_to_server(Servicer(self._answers), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -22,6 +22,7 @@ from bentos.predictor.grpc_server import GrpcServer
 from bentos.predictor.index_page import IndexPage
 from bentos.predictor.model_health import ModelHealth
 from bentos.predictor.online_features import OnlineFeatures
+from bentos.predictor.read_token import ReadToken
 from bentos.predictor.schema import ExplainResponse, ForecastResponse, PredictResponse
 from bentos.predictor.served_models import ServedModels
 from bentos.predictor.service_graph import ServiceGraphWatch
@@ -33,12 +34,16 @@ from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging
 from forewarn.services.metrics import exposition
 from forewarn.services.prediction_stream import Latest, PredictionStream
+from forewarn.services.token_cache import TokenCache
 
 logger = structlog.get_logger(__name__)
 
 _SWITCH_SECONDS = 0.001  # a request waits so long at most for a busy stream to let go of the interpreter; usual is 5 ms
 _FEW_ROWS = 8  # are scored in the event loop: handing them to a thread takes longer
 _BYTES_A_ROW = 30 * FEATURE_COUNT  # a number as JSON, at its longest
+
+_settings = Settings()
+TOKENS = TokenCache(_settings.postgres_url.get_secret_value()) if _settings.require_read_token else None
 
 Rows = Annotated[
     list[list[float | None]],
@@ -72,6 +77,8 @@ class Predictor:
         self.heartbeat.counters = self.stream.counters
         self.answers = Answers(self.models.answering, self.stream.latest, self.settings.predictor_max_rows)
         self.grpc: GrpcServer | None = None
+        if TOKENS is not None:
+            TOKENS.__enter__()
         for part in (self.models, self.comparison, self.shadow, self.service_graph):
             part.start()
         self.heartbeat.__enter__()
@@ -101,7 +108,7 @@ class Predictor:
         """Open the gRPC port, in the event loop that HTTP has."""
         if self.settings.predictor_grpc_port:
             address = f"{self.settings.bind_host}:{self.settings.predictor_grpc_port}"
-            self.grpc = GrpcServer(address, self.answers, self.stream.ready.is_set)
+            self.grpc = GrpcServer(address, self.answers, self.stream.ready.is_set, TOKENS)
             await self.grpc.start()
             logger.info("gRPC listens", address=address)
 
@@ -120,6 +127,8 @@ class Predictor:
         for part in (self.models, self.shadow, self.comparison, self.service_graph):
             part.stop()
         self.heartbeat.__exit__(None, None, None)
+        if TOKENS is not None:
+            TOKENS.__exit__(None, None, None)
 
     def __is_ready__(self) -> bool:
         """Whether the stream has its partitions; BentoML asks it for `/readyz`."""
@@ -199,4 +208,6 @@ def _plain(value: Any) -> Any:
 
 
 Predictor.add_asgi_middleware(IndexPage)
-Predictor.add_asgi_middleware(BodyLimit, limit=2**16 + _BYTES_A_ROW * Settings().predictor_max_rows)
+Predictor.add_asgi_middleware(BodyLimit, limit=2**16 + _BYTES_A_ROW * _settings.predictor_max_rows)
+if TOKENS is not None:
+    Predictor.add_asgi_middleware(ReadToken, tokens=TOKENS)

@@ -22,7 +22,9 @@ class _Commands(LazyGroup):
         LazyCommand("capacity", "forewarn.cli.capacity", "capacity", _INSPECT, "Show what fills up within a week."),
         LazyCommand("doctor", "forewarn.cli.doctor", "doctor", _INSPECT, "Find the usual mistakes and their mending."),
         LazyCommand("alerts", "forewarn.cli.alerts", "app", _INSPECT, "Check the alerting file, test a channel."),
+        LazyCommand("tokens", "forewarn.cli.tokens", "app", _INSPECT, "Make, list and revoke tokens of the doors."),
         LazyCommand("scrub", "forewarn.cli.scrub", "app", _INSPECT, "Check what is taken out of logs and spans."),
+        LazyCommand("rules", "forewarn.cli.rules", "app", _INSPECT, "Check alert rules, try them on history."),
         LazyCommand("backtest", "forewarn.cli.backtest", "backtest", _INSPECT, "Score predictions on recordings."),
         LazyCommand("evaluate", "forewarn.cli.evaluate", "evaluate", _INSPECT, "Score the models on public data sets."),
     )

@@ -64,6 +64,22 @@ class Settings(BaseSettings):
         description="A token for single doors beside that one: metrics=…,logs=…,traces=…,activity=…,remote_write=…,"
         "logs_json=…,loki=…; doors without any are then closed.",
     )
+    require_token: bool = Field(
+        False, description="Gateway: closed to all without a token, also where no token is set here: `forewarn tokens`."
+    )
+    require_read_token: bool = Field(
+        False, description="Predictor: questions need a token with the scope read (`forewarn tokens`)."
+    )
+    tls_certificate_file: Path | None = Field(
+        None, description="Certificate (PEM, with its chain) of our doors: gateway and dashboard; none: no TLS."
+    )
+    tls_key_file: Path | None = Field(None, description="The key of that certificate.")
+    gateway_rate_requests: float = Field(
+        0.0, ge=0, description="Requests per second that the gateway takes of a token or address; 0: any number."
+    )
+    gateway_rate_bytes: float = Field(
+        0.0, ge=0, description="Bytes of bodies, as they are sent, per second of a token or address; 0: any number."
+    )
     gateway_max_body_bytes: int = Field(16 * 2**20, description="Largest request body, after decompression.")
     scrub: str = Field(
         "",

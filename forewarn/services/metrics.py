@@ -18,7 +18,8 @@ Prometheus finds it at `/metrics`: of the gateway and the predictor on their own
 on FOREWARN_METRICS_PORT (0: not served; the containers of `docker-compose.yml` use 9464). What ends in `_total` \
 is a counter, the rest are gauges; `process_…` and `forewarn_build_info` stand beside them. The gateway's own \
 are labelled by `door`: `forewarn_gateway_requests_total{door,status}`, `…_body_bytes_total`, \
-`…_messages_total`, `…_dropped_total{door,reason}`, `…_scrubbed_total{rule}`, `…_request_duration_seconds`. Alert rules over them: \
+`…_messages_total`, `…_dropped_total{door,reason}`, `…_scrubbed_total{rule}`, \
+`…_request_duration_seconds`. Alert rules over them: \
 `deploy/prometheus/forewarn-alerts.yml`, each with a section in [runbook.md](runbook.md).
 
 This page is written by `make metrics-reference`."""

@@ -454,3 +454,25 @@ create table if not exists smoke_results (   -- would we have seen it here? synt
     primary key (run_id, entity, kind)
 );
 create index if not exists smoke_results_at on smoke_results (at);
+
+create table if not exists rule_states (     -- rules of a team's own that hold now; see forewarn.alerting.rules
+    rule        text not null,
+    entity      text not null,
+    series      text not null,               -- '' where the rule is about the entity
+    since       timestamptz not null,        -- event times
+    last_true   timestamptz not null,
+    incident_id uuid,                        -- null: not yet for long enough to be told
+    primary key (rule, entity, series)
+);
+
+create table if not exists api_tokens (      -- of the doors; see forewarn.stores.tokens
+    token_id     text primary key,           -- what people name it by
+    name         text not null,              -- whose it is; a token and its successor may share it
+    scopes       text[] not null,
+    hash         bytea not null unique,      -- SHA-256 of a token of 256 random bits, which is nowhere else
+    author       text not null,
+    created_at   timestamptz not null default now(),
+    expires_at   timestamptz,                -- null: never
+    revoked_at   timestamptz,
+    last_used_at timestamptz                 -- to about a minute
+);

@@ -14,6 +14,7 @@ from forewarn.services.gateway.meters import Meters
 from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.token_cache import TokenCache
 from forewarn.stores.log import create_topics
 from forewarn.telemetry.otlp_check import check
 from forewarn.telemetry.otlp_split import REQUESTS
@@ -40,7 +41,8 @@ def main() -> None:
         sys.exit(f"gateway: {error}")
     compile_doors()
     meters = Meters()
-    gateway = Gateway(settings, Delivery(settings.kafka_bootstrap, settings.kafka_partitions), meters)
+    tokens = TokenCache(settings.postgres_url.get_secret_value())
+    gateway = Gateway(settings, Delivery(settings.kafka_bootstrap, settings.kafka_partitions), meters, tokens)
     server = uvicorn.Server(
         uvicorn.Config(
             gateway.app(),
@@ -54,7 +56,7 @@ def main() -> None:
     heartbeat = Heartbeat(settings.postgres_url.get_secret_value(), "gateway", socket.gethostname())
     heartbeat.counters = meters.counters
     stop_event()  # uvicorn stops at a signal and raises it again; this takes it, so that the exit code is 0
-    with heartbeat:
+    with heartbeat, tokens:
         logger.info("gateway listens", address=f"http://{settings.bind_host}:{settings.gateway_port}")
         server.run(sockets=[listener])
 
@@ -77,8 +79,8 @@ def refuse_open_door(settings: Settings) -> None:
     if not has_token and not _is_loopback(settings.bind_host):
         sys.exit(
             f"gateway: FOREWARN_BIND_HOST is {settings.bind_host}, which others can reach, and there is no token: "
-            "anyone could write telemetry. Set FOREWARN_GATEWAY_TOKEN (senders show it as a Bearer token) "
-            "or bind to 127.0.0.1."
+            "anyone could write telemetry. Set FOREWARN_GATEWAY_TOKEN (senders show it as a Bearer token), or "
+            "FOREWARN_REQUIRE_TOKEN=true and make tokens with `forewarn tokens create`, or bind to 127.0.0.1."
         )
 
 

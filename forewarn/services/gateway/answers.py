@@ -18,7 +18,7 @@ _RESPONSES: dict[Signal, type[Message]] = {
     "traces": ExportTraceServiceResponse,
 }
 _REJECTED = {"metrics": "rejected_data_points", "logs": "rejected_log_records", "traces": "rejected_spans"}
-_RPC_CODES = {400: 3, 401: 16, 408: 4, 413: 8, 415: 3, 503: 14}  # HTTP status to google.rpc.Code
+_RPC_CODES = {400: 3, 401: 16, 403: 7, 408: 4, 413: 8, 415: 3, 429: 8, 503: 14}  # HTTP status to google.rpc.Code
 
 
 class Refused(Exception):  # noqa: N818  it is an answer, not a fault

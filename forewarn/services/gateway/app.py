@@ -23,6 +23,7 @@ from forewarn.services.gateway.grpc_doors import GrpcDoors
 from forewarn.services.gateway.log_doors import LogDoors
 from forewarn.services.gateway.meters import Meters
 from forewarn.services.gateway.tokens import settings_tokens
+from forewarn.services.token_cache import TokenCache
 from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.activity import ActivityEvent, decode_activity, encode_activity
@@ -45,8 +46,10 @@ logger = structlog.get_logger("forewarn.services.gateway")
 class Gateway:
     """Takes telemetry over HTTP, cuts it by entity and answers when the broker has all of it."""
 
-    def __init__(self, settings: Settings, delivery: Delivery, meters: Meters) -> None:
-        self._tokens = settings_tokens(settings)
+    def __init__(
+        self, settings: Settings, delivery: Delivery, meters: Meters, stored_tokens: TokenCache | None = None
+    ) -> None:
+        self._tokens = settings_tokens(settings, stored_tokens)
         self._limit = settings.gateway_max_body_bytes
         self._delivery = delivery
         self._meters = meters

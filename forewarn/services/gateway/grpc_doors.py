@@ -22,7 +22,8 @@ _SERVICES: tuple[tuple[Signal, str], ...] = (
     ("logs", logs_service_pb2.DESCRIPTOR.services_by_name["LogsService"].full_name),
     ("traces", trace_service_pb2.DESCRIPTOR.services_by_name["TraceService"].full_name),
 )
-_CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 413: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
+_CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 413: "RESOURCE_EXHAUSTED",
+          429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}  # fmt: skip
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _GRACE_SECONDS = 5.0
 
