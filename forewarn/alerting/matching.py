@@ -7,7 +7,8 @@ from functools import lru_cache
 from forewarn.incidents.records import Incident
 from forewarn.telemetry.samples import namespace_of
 
-BUILT_IN = ("entity", "namespace", "name", "signal", "mode", "severity", "state")
+BUILT_IN = ("entity", "namespace", "name", "signal", "mode", "severity", "state", "rule")
+MODE_OF_RULES = "rule"  # mode of what a rule of a team's own tells; see forewarn.alerting.rules
 OWN_PREFIX = "label."  # `label.team` is the label `team` that the alerting file gives to entities
 
 Match = Mapping[str, str | Sequence[str]]
@@ -17,6 +18,7 @@ def labels_of(incident: Incident, own: Mapping[str, str] | None = None) -> dict[
     """Labels of an incident: the built-in ones and those that the alerting file gives to its entity."""
     return {
         **(own or {}),
+        **incident.labels,
         "entity": incident.entity,
         "namespace": namespace_of(incident.entity),
         "name": incident.entity.rpartition("/")[2],

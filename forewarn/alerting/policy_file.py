@@ -1,17 +1,18 @@
 """Reads the alerting file and says line and column of what is wrong in it."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from forewarn.alerting.policy import Policy, RouteSpec
 
 Loc = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,29 +56,51 @@ def load_policy(path: Path) -> Policy:
 
 def parse_policy(text: str, name: str = "alerting.yaml") -> Policy:
     """The policy of a text. Raises PolicyError with the line and column of all that is wrong."""
+    return read_model(
+        text, name, Policy, "the file must have 'channels:' and 'route:', see docs/alerting.md",
+        after=lambda policy, root: (problem_at(root, loc, said) for loc, said in _contradictions(policy)),
+    )  # fmt: skip
+
+
+def _nothing(root: yaml.Node) -> Iterator[Problem]:
+    return iter(())
+
+
+def read_model(
+    text: str,
+    name: str,
+    model: type[M],
+    needed: str,
+    before: Callable[[yaml.Node], Iterator[Problem]] = _nothing,
+    after: Callable[[M, yaml.Node], Iterator[Problem]] = lambda model, root: iter(()),
+) -> M:
+    """A YAML text as a model. before: problems that are seen in the tree; after: in the model.
+
+    Raises PolicyError with the line and column of all that is wrong; `needed` says what a file without a mapping lacks.
+    """
     try:
         root = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise PolicyError(name, [Problem(line, column, "", f"this is no YAML: {error.problem}")]) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise PolicyError(name, [Problem(1, 1, "", f"this is no YAML: {str(error)[:200]}")]) from error
     if not isinstance(root, yaml.MappingNode):
-        raise PolicyError(
-            name, [Problem(1, 1, "", "the file must have 'channels:' and 'route:', see docs/alerting.md")]
-        )
-    doubled = list(_doubled_keys(root))
-    if doubled:
-        raise PolicyError(name, doubled)
+        raise PolicyError(name, [Problem(1, 1, "", needed)])
+    found = list(_doubled_keys(root)) or list(before(root))
+    if found:
+        raise PolicyError(name, found)
     data = _Loader("").construct_document(root)
     try:
-        policy = Policy.model_validate(data)
+        read = model.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(root, e["loc"], _words(e)) for e in error.errors()]
+        problems = [problem_at(root, e["loc"], _words(e)) for e in error.errors()]
         raise PolicyError(name, problems) from None  # the cause holds the values, and one may be a secret
-    contradictions = [_problem(root, loc, said) for loc, said in _contradictions(policy)]
+    contradictions = list(after(read, root))
     if contradictions:
         raise PolicyError(name, contradictions)
-    return policy
+    return read
 
 
 def _contradictions(policy: Policy) -> Iterator[tuple[Loc, str]]:
@@ -142,7 +165,8 @@ def _words(error: Any) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
-def _problem(root: yaml.Node, loc: Loc, text: str) -> Problem:
+def problem_at(root: yaml.Node, loc: Loc, text: str) -> Problem:
+    """A problem at the deepest node of this path that there is."""
     node, walked = root, list[str]()
     for step in loc:
         found = _child(node, step)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from forewarn.alerting.channel import Digest, Notification
+from forewarn.alerting.matching import MODE_OF_RULES
 from forewarn.incidents.episodes import Episode
 from forewarn.incidents.modes import words_of
 from forewarn.incidents.paging import CLOSINGS
@@ -24,6 +25,7 @@ HEADLINES = {
     "acknowledged": "Someone is on it",
     "repeated": "Still open",
 }
+RULE_HEADLINES = {"failed": "Rule fired", "resolved": "Rule no longer holds"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -35,6 +37,8 @@ def one_line(text: str, limit: int = 300) -> str:
 
 def headline(notification: Notification) -> str:
     """`Failure predicted`, `It has failed, as predicted`, `It has failed, not predicted`, …"""
+    if notification.incident.mode == MODE_OF_RULES and notification.reason in RULE_HEADLINES:
+        return RULE_HEADLINES[notification.reason]
     text = HEADLINES.get(notification.reason, notification.reason)
     if notification.reason != "failed":
         return text

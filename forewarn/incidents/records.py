@@ -34,6 +34,7 @@ class Incident:
     summary: str  # the one sentence a user must be able to trust
     schema_version: int = SCHEMA_VERSION
     merged_into: str = ""  # the incident that goes on instead of this one, which is 'merged'
+    labels: dict[str, str] = field(default_factory=dict)  # of the rule that fired; beside those of the alerting file
 
 
 _decoder = msgspec.json.Decoder(Incident)

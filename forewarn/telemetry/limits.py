@@ -69,6 +69,12 @@ def limited_signal(signal: str) -> str | None:
     return next((signal[: -len(s)] for s in _SUFFIXES if signal.endswith(s)), None)
 
 
+def limit_names(signal: str) -> tuple[str, ...]:
+    """Signals that may tell the limit of this one; the other way round of `limited_signal`."""
+    aliases = (name for name, target in _ALIASES.items() if target == signal)
+    return (*aliases, *(signal + suffix for suffix in _SUFFIXES if signal + suffix not in _ALIASES))
+
+
 def limit_pairs(series: Sequence[Series]) -> dict[int, int]:
     """Index of each limited series -> index of the series that tells its limit.
 

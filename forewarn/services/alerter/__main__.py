@@ -16,6 +16,7 @@ from forewarn.config.settings import Settings
 from forewarn.services.alerter.alerting_file import AlertingFile
 from forewarn.services.alerter.causes import CauseFinder
 from forewarn.services.alerter.compose import Composer
+from forewarn.services.alerter.rules import RuleWatcher
 from forewarn.services.alerter.session import LogUnavailableError, Session, leadership
 from forewarn.services.alerter.switchboard import Switchboard
 from forewarn.services.heartbeat import Heartbeat
@@ -62,8 +63,10 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
     def count(name: str) -> None:
         counters[name] = counters.get(name, 0) + 1
 
+    watcher = RuleWatcher(settings, lambda: file.policy, count)
+
     def policy() -> Policy:
-        return file.policy
+        return watcher.policy()
 
     compose = Composer(settings.public_url, _signer(settings), policy)
     switchboard = Switchboard(settings, compose, count)
@@ -76,16 +79,18 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
     with leadership(url, stop) as connection:
         if connection is None:
             return
-        session = Session(connection, settings, policy, counters, wake)
+        session = Session(connection, settings, policy, counters, wake, watcher)
         logger.info("alerter is active", channels=list(file.policy.channels))
         switchboard.follow(file.policy)
         causes.start()
+        watcher.start()
         try:
             while not stop.is_set():
                 session.step()
                 if file.refresh(session.note):
                     switchboard.follow(file.policy)
         finally:
+            watcher.stop()
             causes.stop()
             switchboard.stop()
             session.close()

@@ -10,6 +10,7 @@ from forewarn.alerting.channel import Links, Notification
 from forewarn.alerting.links import LinkSigner
 from forewarn.alerting.matching import labels_of
 from forewarn.alerting.policy import Policy
+from forewarn.alerting.rules.firing import episode_of_rule
 from forewarn.incidents.episodes import OPEN_STATES
 from forewarn.incidents.records import Incident
 from forewarn.stores.incident_causes import PostgresIncidentCauses
@@ -42,7 +43,7 @@ class Composer:
             raise LookupError(f"there is no version {message.version} of incident {message.incident_id}")
         earlier = outbox.sent(message.incident_id, message.channel)
         first = incidents.get(message.incident_id, earlier[0].version) if earlier else None
-        cause, *others = PostgresLedger(connection).episodes(incident.episodes)
+        cause, *others = PostgresLedger(connection).episodes(incident.episodes) or [episode_of_rule(incident)]
         return Notification(
             message_id=message.message_id,
             thread=tuple(m.message_id for m in earlier),

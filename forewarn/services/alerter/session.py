@@ -23,6 +23,7 @@ from forewarn.services.alerter.desk import Desk, Rules, Stores
 from forewarn.services.alerter.dispatcher import Dispatcher, Sources
 from forewarn.services.alerter.follower import Follower
 from forewarn.services.alerter.intake import Record, read_messages
+from forewarn.services.alerter.rules import RuleDesk, RuleWatcher
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback
 from forewarn.stores.fix_times import read_fix_times
@@ -33,6 +34,7 @@ from forewarn.stores.log import dead_letter, producer
 from forewarn.stores.offsets import Place, advance, read_offsets
 from forewarn.stores.outbox import PostgresOutbox
 from forewarn.stores.past_incidents import last_like, openings
+from forewarn.stores.rule_states import RuleStates
 from forewarn.stores.silences import PostgresMaintenance
 from forewarn.telemetry import topics
 
@@ -89,6 +91,7 @@ class Session:
         policy: Callable[[], Policy],
         counters: dict[str, float],
         wake: Callable[[], None],
+        rules: RuleWatcher | None = None,
     ) -> None:
         self._connection = connection
         self._counters = counters
@@ -108,6 +111,8 @@ class Session:
         self._dispatcher = Dispatcher(self._stores, policy, sources)
         past = Past(partial(openings, connection), partial(last_like, connection))
         self._desk = Desk(self._stores, Rules((), settings.min_lead_seconds, window), self._dispatcher, past)
+        self._rules = rules
+        self._rule_desk = RuleDesk(self._stores, RuleStates(connection), self._dispatcher)
         self._stored: dict[Place, int | None] = {**read_offsets(connection, GROUP)}
         self._follower = Follower(settings.kafka_bootstrap, {p: o for p, o in self._stored.items() if o is not None})
         self._producer: Producer = producer(settings.kafka_bootstrap)
@@ -133,7 +138,7 @@ class Session:
             records, unreadable = read_messages(messages)
         with self._connection.transaction():
             unreadable += self._take(records)
-            acted = self._desk.take_feedback() + self._expire()
+            acted = self._desk.take_feedback() + self._expire() + self._apply_rules()
             acted += self._dispatcher.sweep()
             for message, reason in unreadable:
                 self._reject(message, reason)
@@ -176,6 +181,14 @@ class Session:
             return 0
         self._fence = None
         return sum(self._desk.expire(namespace, at) for namespace, at in fence.clocks.items())
+
+    def _apply_rules(self) -> int:
+        """Enter what the rules of a team's own say since the last time."""
+        if self._rules is None:
+            return 0
+        told = self._rule_desk.apply(self._rules.take(), self._rules.file.notes)
+        self._count("rules_told_total", told)
+        return told
 
     def _mind_clocks(self, records: list[Record]) -> None:
         """Other partitions may still hold failures from before a clock that was read: note where the log ends now."""
