@@ -1,10 +1,8 @@
 """Models that look after themselves, measured: `python -m benchmarks.lifecycle [part …]`, results/lifecycle.json."""
 
-import importlib
 import sys
-from collections.abc import Sequence
 
-from benchmarks.report import show, write
+from benchmarks.parts import run_parts
 
 PARTS = {
     "learning": "five retrainings while warnings are acted upon: what three ways to label lose",
@@ -16,20 +14,5 @@ PARTS = {
 }
 
 
-def main(wanted: Sequence[str]) -> int:
-    """Run the parts named, all without a name."""
-    unknown = set(wanted) - set(PARTS)
-    if unknown:
-        print(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}", file=sys.stderr)
-        return 2
-    results = []
-    for part in wanted or PARTS:
-        print(f"{part}: {PARTS[part]} …", flush=True)
-        results += importlib.import_module(f"benchmarks.model_lifecycle.{part}").measure()
-        write("lifecycle", results)
-    show("Lifecycle", results)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_parts("lifecycle", "benchmarks.model_lifecycle", PARTS, sys.argv[1:]))

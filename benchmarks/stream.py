@@ -1,10 +1,8 @@
 """Ingestion and streaming features at speed: `python -m benchmarks.stream [part …]`, results in results/stream.json."""
 
-import importlib
 import sys
-from collections.abc import Sequence
 
-from benchmarks.report import show, write
+from benchmarks.parts import run_parts
 
 PARTS = {
     "rate": "samples a second from topic to risk",
@@ -18,20 +16,5 @@ PARTS = {
 }
 
 
-def main(wanted: Sequence[str]) -> int:
-    """Run the parts named, all without a name."""
-    unknown = set(wanted) - set(PARTS)
-    if unknown:
-        print(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}", file=sys.stderr)
-        return 2
-    results = []
-    for part in wanted or PARTS:
-        print(f"{part}: {PARTS[part]} …", flush=True)
-        results += importlib.import_module(f"benchmarks.streaming.{part}").measure()
-        write("stream", results)
-    show("Streaming", results)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_parts("stream", "benchmarks.streaming", PARTS, sys.argv[1:]))

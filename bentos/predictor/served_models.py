@@ -1,6 +1,5 @@
 """Who scores: champion, shadow and who steps in for the champion, kept as the registry says, without a restart."""
 
-import threading
 import time
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import structlog
 
 from bentos import model_store
 from bentos.predictor.model_health import ModelHealth
+from bentos.predictor.periodic import Periodic
 from forewarn.features.definitions import FEATURE_COUNT
 from forewarn.risk import first_day
 from forewarn.risk.bundle import BundleError, load_bundle
@@ -34,7 +34,7 @@ class Models:
     revision: int = -1  # of the registry
 
 
-class ServedModels:
+class ServedModels(Periodic):
     """Follows the registry every few seconds; the stream takes up a change between two scorings.
 
     A model that cannot be loaded, or cannot score, is refused: that is told once, and the one before goes on. While
@@ -42,27 +42,14 @@ class ServedModels:
     """
 
     def __init__(self, postgres_url: str, health: ModelHealth, period_seconds: float = 2.0) -> None:
+        super().__init__("served-models", period_seconds)
         self._url = psycopg.conninfo.make_conninfo(postgres_url, connect_timeout=3)
         self._health = health
-        self._period = period_seconds
         self.models = Models(FirstDayScorer())
         self._seen = Served(None, None, -1)
         self._refused: dict[str, float] = {}  # version -> when it may be tried again
         self._away = False
         self._raised = 0.0  # log-odds above the models' own thresholds, see forewarn.evaluation.alarm_control
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="served-models", daemon=True)
-
-    def start(self) -> None:
-        """Look once now, then in the background."""
-        self._look()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the background thread."""
-        self._stop.set()
-        if self._thread.ident:
-            self._thread.join(timeout=5)
 
     def scorer(self) -> GuardedScorer:
         """What scores one batch now: the champion, or who steps in for it. Ask anew for each batch."""
@@ -78,10 +65,8 @@ class ServedModels:
         if self._health.failed(scorer, error):
             logger.error("the champion failed, another model scores", version=scorer.version, reason=str(error))
 
-    def _watch(self) -> None:
+    def _prepare(self) -> None:
         first_day.load()  # some seconds; before anybody waits for it
-        while not self._stop.wait(self._period):
-            self._look()
 
     def _look(self) -> None:
         try:
