@@ -9,9 +9,11 @@ import structlog
 from bokeh.server.server import Server
 
 from forewarn.config.settings import Settings
+from forewarn.config.tls import scheme
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging
 from forewarn.services.metrics import MetricsServer
+from panel_app.access import Access
 from panel_app.server import build_server
 from panel_app.watcher import Watcher
 
@@ -25,13 +27,17 @@ def main() -> int:
     _quieten()
     postgres_url = settings.postgres_url.get_secret_value()
     watcher = Watcher(postgres_url)
+    access = Access()
     try:
-        server = build_server(settings, watcher)
+        server = build_server(settings, watcher, access)
     except OSError as error:
         where = f"{settings.bind_host}:{settings.dashboard_port}"
         logger.error(
             "cannot listen; is a dashboard running? set FOREWARN_DASHBOARD_PORT", address=where, error=str(error)
         )
+        return 1
+    except ValueError as error:
+        logger.error("the certificate cannot be used", error=str(error))
         return 1
     with (
         Heartbeat(postgres_url, "dashboard", str(server.port)) as heartbeat,
@@ -40,7 +46,7 @@ def main() -> int:
         watcher.start()
         server.io_loop.call_later(0, _count_sessions, server, heartbeat)
         _stop_on_signals(server)
-        logger.info("dashboard ready", url=f"http://{settings.bind_host}:{server.port}")
+        logger.info("dashboard ready", url=f"{scheme(settings)}://{settings.bind_host}:{server.port}")
         server.start()
         server.io_loop.start()
         watcher.stop()

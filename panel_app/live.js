@@ -75,7 +75,7 @@ async function copy(button) {
 
 export function render({ model, el }) {
   const box = document.createElement("div")
-  box.className = "live"
+  box.className = model.reader ? "live reader" : "live"
   const page = document.documentElement.classList
   const show = () => {
     const fresh = document.createElement("template")
@@ -96,7 +96,7 @@ export function render({ model, el }) {
     setTimeout(release, 4000)
     for (const d of box.querySelectorAll("details[data-menu]")) d.removeAttribute("open")
     model.send_msg({ action: form.dataset.action, fields: Object.fromEntries(new FormData(form)) })
-    form.reset()
+    if (!form.hasAttribute("data-keep")) form.reset()
   })
   box.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-copy]")

@@ -13,7 +13,14 @@ from forewarn.config.settings import Settings
 
 CHROMIUM = Path("/usr/bin/chromium")
 WIDTH, HEIGHT = 1440, 900
-PAGES = {"now": "", "timeline": "timeline?span=30d", "ledger": "ledger", "models": "models", "data": "data"}
+PAGES = {
+    "now": "",
+    "timeline": "timeline?span=30d",
+    "ledger": "ledger",
+    "models": "models",
+    "data": "data",
+    "settings": "settings",
+}
 
 
 def launch(playwright: object) -> Browser:

@@ -7,14 +7,17 @@ import panel as pn
 from bokeh.server.server import Server
 
 from forewarn.config.settings import Settings
+from forewarn.config.tls import server_certificate
+from panel_app.access import Access
 from panel_app.pages import data, ledger, models, now, risk, timeline
+from panel_app.pages import settings as settings_page
 from panel_app.pages.page import Page
 from panel_app.rendering import FOLDER
 from panel_app.sessions import Session
 from panel_app.watcher import Watcher
 from panel_app.web import Health, Report
 
-PAGES = (now.PAGE, risk.PAGE, timeline.PAGE, ledger.PAGE, models.PAGE, data.PAGE)
+PAGES = (now.PAGE, risk.PAGE, timeline.PAGE, ledger.PAGE, models.PAGE, data.PAGE, settings_page.PAGE)
 UNUSED_SESSION_MILLISECONDS = 5_000  # how long a closed page is kept; its watching ends then
 
 
@@ -30,15 +33,15 @@ def origins(settings: Settings, port: int) -> list[str]:
     return sorted(names)
 
 
-def build_server(settings: Settings, watcher: Watcher) -> Server:
+def build_server(settings: Settings, watcher: Watcher, access: Access) -> Server:
     """A server that listens on the dashboard's port (0: any free one) and is not started yet.
 
-    Raises OSError where the port is taken.
+    Raises OSError where the port is taken, ValueError where the certificate cannot be used.
     """
     pn.config.inline = False
     port = settings.dashboard_port or _free_port(settings.bind_host)
     return pn.io.server.get_server(
-        {page.path: _session(page, watcher, settings) for page in PAGES},
+        {page.path: _session(page, watcher, settings, access) for page in PAGES},
         port=port,
         address=settings.bind_host,
         websocket_origin=origins(settings, port),
@@ -54,14 +57,22 @@ def build_server(settings: Settings, watcher: Watcher) -> Server:
         unused_session_lifetime_milliseconds=UNUSED_SESSION_MILLISECONDS,
         check_unused_sessions_milliseconds=UNUSED_SESSION_MILLISECONDS,
         keep_alive_milliseconds=15_000,
+        **_tls(settings),
     )
 
 
-def _session(page: Page, watcher: Watcher, settings: Settings):  # type: ignore[no-untyped-def]
+def _session(page: Page, watcher: Watcher, settings: Settings, access: Access):  # type: ignore[no-untyped-def]
     def build() -> pn.Template:
-        return Session(page, PAGES, watcher, settings).template
+        return Session(page, PAGES, watcher, settings, access).template
 
     return build
+
+
+def _tls(settings: Settings) -> dict[str, str]:
+    certificate = server_certificate(settings)
+    return {} if certificate is None else {
+        "ssl_certfile": str(certificate.certificate), "ssl_keyfile": str(certificate.key),
+    }  # fmt: skip
 
 
 def _free_port(host: str) -> int:

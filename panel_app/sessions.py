@@ -11,6 +11,7 @@ import structlog
 from forewarn.config.settings import Settings
 from forewarn.stores.feedback import Feedback, PostgresFeedback, new_id
 from panel_app import charts
+from panel_app.access import EDITOR, Access
 from panel_app.live import Live
 from panel_app.pages.page import Page
 from panel_app.rendering import Frame, asset, environment, render
@@ -22,14 +23,19 @@ logger = structlog.get_logger(__name__)
 class Session:
     """Builds the document of a page and keeps it fresh until the reader leaves."""
 
-    def __init__(self, page: Page, pages: tuple[Page, ...], watcher: Watcher, settings: Settings) -> None:
+    def __init__(
+        self, page: Page, pages: tuple[Page, ...], watcher: Watcher, settings: Settings, access: Access
+    ) -> None:
         self._page, self._watcher, self._settings = page, watcher, settings
         self._document = pn.state.curdoc
         self._arguments = page.chosen(pn.state.session_args)
         self._key = page.key(self._arguments)
-        self._author = pn.state.user or "dashboard"
+        self._access, self._user = access, pn.state.user
+        self._author = self._user or "dashboard"
         self._theme = "dark" if pn.state.cookies.get("forewarn_theme") == "dark" else "light"
-        self._pieces = {name: Live(on_submit=self._answer) for name in page.sections}
+        reader = access.role_of(self._user) != EDITOR
+        names = (*page.sections, "result") if page.act else page.sections
+        self._pieces = {name: Live(on_submit=self._answer, reader=reader) for name in names}
         self._status = Live(content=False)
         self._charts = page.charts(charts.DARK if self._theme == "dark" else charts.LIGHT)
         self._sources = {n: s for chart in self._charts.values() for n, s in chart.sources.items()}
@@ -93,8 +99,36 @@ class Session:
                 chart.figure.visible = any(len(c) for s in chart.sources.values() for c in s.data.values())
 
     def _answer(self, action: str, fields: dict[str, str]) -> None:
+        if self._access.role_of(self._user) != EDITOR:
+            logger.warning("a reader may not answer", page=self._page.name, user=self._user)
+            self._say("", "You may read this, not answer or change it; ask an editor.")
+            return
+        if self._page.act is not None:
+            threading.Thread(target=self._act, args=(action, fields), daemon=True).start()
+            return
         note = ": ".join(t for t in (fields.get("reason", "").strip(), fields.get("note", "").strip()) if t)
         threading.Thread(target=self._store_answer, args=(action, note), daemon=True).start()
+
+    def _act(self, action: str, fields: dict[str, str]) -> None:
+        assert self._page.act is not None
+        author = self._user or fields.get("author", "").strip()[:100] or "dashboard"
+        try:
+            said, kind = self._page.act(self._settings, author, action, fields), "good"
+        except ValueError as error:
+            said, kind = str(error), ""
+        except psycopg.Error as error:
+            logger.warning("an action could not be stored", error=str(error).strip())
+            said, kind = "The database does not take it; please try again in a moment.", ""
+        logger.info("action", action=action, page=self._page.name, author=author, done=kind == "good")
+        self._document.add_next_tick_callback(lambda: self._say(kind, said))
+        self._watcher.ask_now(self._key)
+
+    def _say(self, kind: str, text: str) -> None:
+        html = render("notice.html", kind=kind, text=text)
+        if "result" in self._pieces:
+            self._pieces["result"].html = html
+        else:
+            self._set_status(html)
 
     def _store_answer(self, verdict: str, note: str) -> None:
         where = (self._arguments.get("incident"), self._arguments.get("episode"))
@@ -123,6 +157,7 @@ class Session:
             "other_theme": "light" if self._theme == "dark" else "dark",
             "html_attrs": f'data-theme="{self._theme}"',
             "css": asset("forewarn.css"),
+            "user": self._user if self._access.on else "",
             "script": asset("elements.js"),
             "dagster": f"http://{host}:{self._settings.dagster_port}",
             "predictor": f"http://{host}:{self._settings.predictor_port}",

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import psycopg
 
+from forewarn.config.settings import Settings
 from panel_app.charts import Chart, Palette
 from panel_app.rendering import Frame
 
@@ -30,6 +31,7 @@ class Page:
     produce: Callable[[psycopg.Connection[Any], Arguments], Frame]
     every: float  # seconds between two questions
     charts: Callable[[Palette], dict[str, Chart]] = no_charts
+    act: Callable[[Settings, str, str, Mapping[str, str]], str] | None = None  # an editor's action; what was done
     arguments: tuple[str, ...] = ()  # query parameters that choose what is shown; each is a UUID
     choices: Callable[[Mapping[str, list[bytes]]], dict[str, str]] | None = None  # reads others; must check them
 
