@@ -19,7 +19,7 @@ from forewarn.telemetry.sender import OtlpSender
 NAMESPACE = "shop"
 STEP_SECONDS = 60.0
 _DAY, _HOUR = 86_400.0, 3600.0
-_SLOT = 8 * _HOUR  # an incident each: an accelerated clock cannot wait a week for eight of them
+_SLOT = 12 * _HOUR  # an incident each: an accelerated clock cannot wait a week for eight of them
 _RELEASED = ("gateway", "api", "payment", "worker")
 _CLOCK = "select at from watermarks where namespace = %s"
 
@@ -52,7 +52,7 @@ class World:
         rng = np.random.default_rng([self.seed, 17])
         out = []
         for k in range(int(self.live_days * _DAY // _SLOT)):
-            onset, lasts = begin + k * _SLOT + rng.uniform(0.2, 1.5) * _HOUR, rng.uniform(1.5, 3.5) * _HOUR
+            onset, lasts = begin + k * _SLOT + rng.uniform(0.2, 1.5) * _HOUR, rng.uniform(2.0, 6.0) * _HOUR
             out.append(
                 draw(SCENARIOS[k % len(SCENARIOS)], float(onset), float(lasts), rng, variant=k // len(SCENARIOS))
             )

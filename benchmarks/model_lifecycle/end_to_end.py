@@ -26,7 +26,7 @@ from forewarn.config.running import StackState, client_settings, read_state
 from forewarn.simulation.recording import Recording
 
 SPEED = 2400.0  # event seconds a second: a day in 36 s
-DAYS_BEFORE_DRIFT = 4.0  # so that the retrained model has days after the release to learn from
+DAYS_BEFORE_DRIFT = 1.3  # a whole day of the new world, as the daily job would see it
 ENVIRONMENT = {
     "FOREWARN_LATENESS_SECONDS": "120",
     "FOREWARN_LIFECYCLE_INTERVAL_SECONDS": "5",

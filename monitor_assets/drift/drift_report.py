@@ -54,7 +54,7 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     found = evidently_report(reference, current, path)
     said, came = found.pop(PREDICTION, None), found.pop(TARGET, None)
     pooled = float(np.mean([score["drifted"] for score in found.values()])) if found else 0.0
-    kinds = kinds_of(history)
+    kinds = kinds_of(history, last_training(scope))
     what, share = drifted(pooled, kinds)
     missing = {name: float(frame[list(found)].isna().mean().mean()) for name, frame in _named(reference, current)}
     summary = {
@@ -116,15 +116,28 @@ def compared_rows(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
     return sampled(trained), sampled(day)
 
 
-def kinds_of(history: History) -> list[MovedKind]:
-    """Kinds of signals by how many of their series have moved on the newest day, in whole days back from now."""
+def last_training(scope: TrainingScope) -> datetime | None:
+    """Up to where the newest version has seen data of this namespace: what came after it is no reference, or a change
+    would hide itself as soon as it reaches into the training interval of a longer history."""
+    with psycopg.connect(scope.postgres_url) as connection:
+        query = "select max(data_to) from model_versions where trained_on ->> 'namespace' = %s"
+        row = connection.execute(query, (scope.namespace,)).fetchone()
+    return row[0] if row else None
+
+
+def kinds_of(history: History, seen_until: datetime | None = None) -> list[MovedKind]:
+    """Kinds of signals by how many of their series have moved on the newest day, in whole days back from now.
+
+    Reference days are those of the training interval, before `seen_until`.
+    """
     windows, split = history.read_windows(), history.read_json("split")
     features = history.read_features(["series_id", "event_timestamp", *_COMPARED])
     ids = [windows.series[i].id for i in windows.limited]
     series = pc.index_in(features.column("series_id"), pa.array(ids)).to_numpy()
     times = features.column("event_timestamp").to_numpy().astype("datetime64[us]").astype(np.int64)
     days_back = (times.max() - times) // _DAY_MICROSECONDS
-    trained_until = windows.time_of(split["train"][1]).timestamp() * 1e6
+    trained = windows.time_of(split["train"][1])
+    trained_until = min(trained, seen_until or trained).timestamp() * 1e6
     first = days_back.max()
     values = np.column_stack([features.column(name).to_numpy() for name in _COMPARED]).astype(np.float64)
     known = np.isfinite(series)

@@ -91,6 +91,20 @@ def test_one_drift_is_one_training(db: psycopg.Connection[Any], instance: dg.Dag
         assert "it has grown" in tick(retrain, later).tags["forewarn/reason"]
 
 
+def test_a_champion_that_was_rolled_back_to_nothing_asks_for_one_training(
+    db: psycopg.Connection[Any], instance: dg.DagsterInstance
+) -> None:
+    add_versions(db, "1")
+    registry.promote(db, "1", "me", "first")
+    trained(db, "1", 24 * HOUR)
+    registry.roll_back(db, "me", "it is wrong")
+    assert "1 was rolled back" in tick(retrain, instance).tags["forewarn/reason"]
+    add_versions(db, "2")
+    registry.withhold(db, "2", "me", "no better")
+    trained(db, "2", 12 * HOUR)
+    assert "no decay" in reason(tick(retrain, instance))  # other causes still ask
+
+
 def test_labels_decay_and_new_kinds_ask_for_a_training(
     db: psycopg.Connection[Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,21 +28,28 @@ class Realised:
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """What the backtest reached; None where it could not say."""
+    """What the backtest reached, of signals as the ledger counts them; None where it could not say.
+
+    A backtest's recall is of incidents and its precision of pages: the signals that an incident drags along with it
+    are in neither, and a ledger held against those would call every model broken after its first incidents.
+    """
 
     precision: float | None = None
     recall: float | None = None
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> "Promised":
-        """From the registry's {"metric": {"value": …}}."""
+        """From the registry's {"metric": {"value": …}}; of incidents where it knows nothing of signals."""
 
         def value(name: str) -> float | None:
             entry = metrics.get(name)
             found = entry.get("value") if isinstance(entry, Mapping) else entry
             return float(found) if isinstance(found, int | float) else None
 
-        return cls(value("precision"), value("recall"))
+        def of_signals(name: str) -> float | None:
+            return value(f"signal_{name}" if f"signal_{name}" in metrics else name)
+
+        return cls(of_signals("precision"), of_signals("recall"))
 
 
 def decay(realised: Realised, promised: Promised, least: int, chance: float) -> Verdict:

@@ -34,7 +34,8 @@ class Lifecycle:
     when the last of all trainings began. drift: all reports, oldest first. new_labels: predictions resolved, failures
     seen and feedback given about what happened after the newest version's data. realised: the ledger of that time.
     new_kinds: signals with a limit that the newest version has not learned from and that have history enough.
-    namespace: what the newest version was trained on.
+    namespace: what the newest version was trained on. rolled_back: the newest version, where it was rolled back and the
+    first-day model serves in its place.
     """
 
     now: datetime
@@ -49,6 +50,7 @@ class Lifecycle:
     promised: Promised = field(default_factory=Promised)
     new_kinds: Sequence[str] = ()
     namespace: str | None = None
+    rolled_back: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,23 @@ def should_retrain(state: Lifecycle, policy: Policy | None = None) -> Verdict:
     waiting = _must_wait(state, policy)
     if waiting:
         return Verdict(False, waiting)
-    for asked in (_drift(state), _decay(state), _new_kinds(state), _labels(state, policy), _age(state, policy)):
+    for asked in (
+        _rolled_back(state),
+        _drift(state),
+        _decay(state),
+        _new_kinds(state),
+        _labels(state, policy),
+        _age(state, policy),
+    ):
         if asked.yes:
             return asked
     age = _hours(state.now - state.champion_trained_at)
     return Verdict(False, f"champion {age} old, {state.new_labels} new labels, {_drift(state).reason}, no decay")
+
+
+def _rolled_back(state: Lifecycle) -> Verdict:
+    """Asked once: a training makes a newer version, whatever becomes of that."""
+    return Verdict(bool(state.rolled_back), f"{state.rolled_back} was rolled back, the first-day model serves")
 
 
 def _must_wait(state: Lifecycle, policy: Policy) -> str:

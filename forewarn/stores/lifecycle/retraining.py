@@ -53,7 +53,9 @@ def retraining_state(connection: psycopg.Connection[Any], now: datetime, attempt
     """Registry, reports, ledger and archive, of the namespace that the newest version was trained on."""
     attempts = attempts or Attempts()
     known = registry.versions(connection)
-    champion = next((v for v in known if v.stage == registry.Stage.CHAMPION), None)
+    serves = next((v for v in known if v.stage == registry.Stage.CHAMPION), None)
+    # one that was rolled back was a champion, too: its history had been vouched for, and nobody need do so again
+    champion = serves or next((v for v in known if v.promoted_at is not None), None)
     if champion is None:
         return Lifecycle(now, None, None, attempts.last, attempts.running, attempts.failed)
     newest = known[0]
@@ -71,6 +73,7 @@ def retraining_state(connection: psycopg.Connection[Any], now: datetime, attempt
         promised=Promised.of(champion.metrics),
         new_kinds=new_kinds(connection, newest),
         namespace=namespace,
+        rolled_back=newest.version if serves is None and newest.stage == registry.Stage.BROKEN else "",
     )
 
 

@@ -25,6 +25,8 @@ def reports(*shares: float) -> tuple[DriftReport, ...]:
     ("state", "yes", "why"),
     [
         (STEADY, False, "no drift"),
+        (replace(STEADY, rolled_back="7"), True, "7 was rolled back, the first-day model serves"),
+        (replace(STEADY, drift=(DriftReport(NOW, 0.8, "the series of m"),)), True, "80% of the series of m drifted"),
         (replace(STEADY, drift=reports(0.6)), True, "60% of the features"),
         (replace(STEADY, new_labels=25), True, "25 new labels"),
         (replace(STEADY, last_training=NOW - 9 * 24 * HOUR), True, "9.0 days ago"),
@@ -87,3 +89,12 @@ def test_nothing_is_said_of_few() -> None:
 def test_promises_are_read_from_the_registrys_metrics() -> None:
     metrics = {"precision": {"value": 0.8, "baselines": {"x": 0.1}}, "recall": {"value": None}}
     assert Promised.of(metrics) == Promised(0.8, None)
+
+
+def test_the_ledger_counts_signals_and_is_held_against_signals() -> None:
+    """An incident drags three signals along with the one that was foretold: the backtest had the same."""
+    metrics = {name: {"value": v} for name, v in
+               (("precision", 1.0), ("recall", 1.0), ("signal_precision", 0.7), ("signal_recall", 0.4))}  # fmt: skip
+    promised = Promised.of(metrics)
+    assert promised == Promised(0.7, 0.4)
+    assert not decay(Realised(5, 2, 10), promised, 8, 1e-3).yes
