@@ -10,6 +10,7 @@ from forewarn.alerting.plans import STATEFUL, Plan
 from forewarn.alerting.policy import Inhibition
 from forewarn.alerting.situation import Case, GroupState, Situation, earliest
 from forewarn.alerting.timing import when_to_tell
+from forewarn.incidents.modes import words_of
 from forewarn.incidents.paging import CLOSINGS
 
 
@@ -84,7 +85,10 @@ def _inhibits(rule: Inhibition, source: Case, target: Case, situation: Situation
         return False
     if any(source.labels.get(name, "") != target.labels.get(name, "") for name in rule.equal):
         return False
-    return not rule.upstream or situation.depends(target.incident.entity, source.incident.entity)
+    one = target.incident
+    if rule.upstream and not words_of(one.mode, one.signal).spreads:
+        return False  # what it uses up by itself is no symptom of what it depends on
+    return not rule.upstream or situation.depends(one.entity, source.incident.entity)
 
 
 def _cooldown(plan: Plan, case: Case, situation: Situation) -> Hold | None:

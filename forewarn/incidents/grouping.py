@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,4 +217,23 @@ def may_follow(symptom: Episode, cause: Episode, graph: ServiceGraph) -> bool:
     """Whether the trouble can have come to `symptom` along the calls it makes."""
     if symptom.entity == cause.entity or not words_of(symptom.mode, symptom.signal).spreads:
         return False
-    return graph.hops(symptom.entity, cause.entity) is not None
+    if graph.hops(symptom.entity, cause.entity) is None:
+        return False
+    return words_of(symptom.mode, symptom.signal).objective or not _clearly_before(symptom, cause)
+
+
+def _clearly_before(one: Episode, other: Episode) -> bool:
+    """Whether one fails, at the latest, before the other can: so a capacity is not used up because of the other's.
+
+    A promise to users may be broken earlier: what gets scarce is slow before it is gone.
+    """
+    latest = one.failed_at or _expected(one, "p90")
+    soonest = other.failed_at or _expected(other, "p10")
+    return latest is not None and soonest is not None and latest < soonest
+
+
+def _expected(episode: Episode, quantile: Literal["p10", "p90"]) -> datetime | None:
+    if episode.risk is None:
+        return None
+    seconds: float | None = getattr(episode.risk.time_to_failure, quantile)
+    return None if seconds is None else episode.risk.predicted_at + timedelta(seconds=seconds)
