@@ -85,12 +85,13 @@ def read(path: Path) -> "Recording":
 def gateway_address(url: str | None, token: str | None) -> tuple[str, str | None]:
     """Address and token: as given, else of the stack that runs here."""
     from forewarn.config.running import client_settings
+    from forewarn.config.tls import scheme
 
     settings = client_settings()
     host = "127.0.0.1" if settings.bind_host == "0.0.0.0" else settings.bind_host
     own = settings.gateway_token.get_secret_value() if settings.gateway_token else None
     if url is None:
-        return f"http://{host}:{settings.gateway_port}", token or own
+        return f"{scheme(settings)}://{host}:{settings.gateway_port}", token or own
     if not url.startswith(("http://", "https://")):
         raise CommandError(f"--gateway {url!r}: give an address such as http://127.0.0.1:4318")
     return url, token or own

@@ -172,6 +172,7 @@ def _stop_on_signal(stop: threading.Event) -> Iterator[None]:
 def _address(gateway: str, token: str, home: Path | None) -> tuple[str, str | None]:
     """The gateway's URL and token: as told, else those of the stack that runs here, else the settings'."""
     from forewarn.config.running import client_settings
+    from forewarn.config.tls import scheme
 
     settings = client_settings(home)
     host = settings.bind_host if settings.bind_host != "0.0.0.0" else "127.0.0.1"
@@ -179,7 +180,7 @@ def _address(gateway: str, token: str, home: Path | None) -> tuple[str, str | No
     known = secret.get_secret_value() if secret else None
     if gateway and not gateway.startswith(("http://", "https://")):
         raise CommandError(f"--gateway {gateway} is no URL: it begins with http:// or https://")
-    return gateway or f"http://{host}:{settings.gateway_port}", token or known
+    return gateway or f"{scheme(settings)}://{host}:{settings.gateway_port}", token or known
 
 
 def _now(step_seconds: float) -> datetime:

@@ -90,6 +90,15 @@ class Settings(BaseSettings):
     predictor_grpc_port: int = Field(3001, ge=0, description="Predictor over gRPC; 0: not.")
     predictor_max_rows: int = Field(10_000, ge=1, description="Rows of features that the predictor takes at once.")
     dashboard_port: int = Field(5006, description="Dashboard.")
+    dashboard_users: Path | None = Field(
+        None, description="Who may sign in to the dashboard, docs/dashboard.md; none: nobody needs to (on loopback)."
+    )
+    dashboard_editors: str = Field(
+        "", description="Who of those signed in by OAuth may answer and change, separated by commas; others read."
+    )
+    dashboard_open: bool = Field(
+        False, description="Serve the dashboard beyond this machine without sign-in: whoever reaches it may change it."
+    )
     dagster_port: int = Field(3070, description="Dagster's web server.")
     dagster_instance: Path | None = Field(
         None, description="YAML merged over Dagster's instance file, such as another run launcher."

@@ -14,7 +14,7 @@ from forewarn.stores.audit import PostgresAudit
 
 WRITE_SCOPES = ("write:metrics", "write:logs", "write:traces", "write:activity")
 SCOPES = ("write", *WRITE_SCOPES, "read", "act", "admin")
-_PREFIX = "fwn_"  # so that scanners of repositories, and our own scrubbing, know one when they see it
+PREFIX = "fwn_"  # so that scanners of repositories, and our own scrubbing, know one when they see it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class PostgresTokens:
         """A new token: its identity and the token, which cannot be read again. Raises ValueError, see check_scopes."""
         if not name.strip():
             raise ValueError("a token needs a name: whose it is")
-        token, token_id = _PREFIX + secrets.token_urlsafe(32), secrets.token_hex(4)
+        token, token_id = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(4)
         self._connection.execute(
             b"insert into api_tokens (token_id, name, scopes, hash, author, expires_at)"
             b" values (%s, %s, %s, %s, %s, %s)",

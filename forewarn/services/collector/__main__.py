@@ -9,6 +9,7 @@ import structlog
 
 from forewarn.config.running import running
 from forewarn.config.settings import Settings
+from forewarn.config.tls import scheme
 from forewarn.services.collector.database import Database, Told
 from forewarn.services.collector.export import Export
 from forewarn.services.collector.host import read_host
@@ -105,7 +106,9 @@ def _endpoint(settings: Settings) -> str | None:
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"):
         return None
     host = "127.0.0.1" if settings.bind_host == "0.0.0.0" else settings.bind_host
-    return f"http://{host}:{settings.gateway_port}/v1/metrics"
+    if settings.tls_certificate_file is not None:
+        os.environ.setdefault("OTEL_EXPORTER_OTLP_CERTIFICATE", str(settings.tls_certificate_file))
+    return f"{scheme(settings)}://{host}:{settings.gateway_port}/v1/metrics"
 
 
 def _go_direct_to_loopback() -> None:

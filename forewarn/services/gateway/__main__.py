@@ -8,6 +8,7 @@ import structlog
 import uvicorn
 
 from forewarn.config.settings import Settings
+from forewarn.config.tls import scheme, server_certificate
 from forewarn.services.gateway.app import Gateway
 from forewarn.services.gateway.delivery import Delivery
 from forewarn.services.gateway.meters import Meters
@@ -34,6 +35,10 @@ def main() -> None:
         load_rules(settings.scrub)
     except ScrubError as error:
         sys.exit(f"gateway: FOREWARN_SCRUB: {error}. `forewarn scrub check FILE` says whether a file can be used.")
+    try:
+        certificate = server_certificate(settings)
+    except ValueError as error:
+        sys.exit(f"gateway: {error}")
     listener = _listen(settings.bind_host, settings.gateway_port)
     try:
         create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
@@ -51,13 +56,15 @@ def main() -> None:
             timeout_graceful_shutdown=8,
             limit_concurrency=1000,
             server_header=False,
+            ssl_certfile=certificate.certificate if certificate else None,
+            ssl_keyfile=certificate.key if certificate else None,
         )
     )
     heartbeat = Heartbeat(settings.postgres_url.get_secret_value(), "gateway", socket.gethostname())
     heartbeat.counters = meters.counters
     stop_event()  # uvicorn stops at a signal and raises it again; this takes it, so that the exit code is 0
     with heartbeat, tokens:
-        logger.info("gateway listens", address=f"http://{settings.bind_host}:{settings.gateway_port}")
+        logger.info("gateway listens", address=f"{scheme(settings)}://{settings.bind_host}:{settings.gateway_port}")
         server.run(sockets=[listener])
 
 

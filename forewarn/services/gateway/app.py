@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from forewarn.config.settings import Settings
+from forewarn.config.tls import server_certificate
 from forewarn.services.gateway import remote_write
 from forewarn.services.gateway.answer_door import AnswerDoor
 from forewarn.services.gateway.answers import JSON, PROTOBUF, Refused, accepted, export_response, refused
@@ -22,6 +23,7 @@ from forewarn.services.gateway.delivery import Delivery, Outgoing, Undelivered
 from forewarn.services.gateway.grpc_doors import GrpcDoors
 from forewarn.services.gateway.log_doors import LogDoors
 from forewarn.services.gateway.meters import Meters
+from forewarn.services.gateway.rate_limit import RateLimit
 from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.token_cache import TokenCache
 from forewarn.stores.log import MAX_MESSAGE_BYTES
@@ -54,13 +56,15 @@ class Gateway:
         self._delivery = delivery
         self._meters = meters
         self._answers = AnswerDoor(settings)
+        self._rate = RateLimit(settings.gateway_rate_requests, settings.gateway_rate_bytes)
         self._scrubber = Scrubber(load_rules(settings.scrub))
         meters.scrubs(self._scrubber.rules)
         self._grpc: GrpcDoors | None = None
         if settings.gateway_grpc_port:
             host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
             address = f"{host}:{settings.gateway_grpc_port}"
-            self._grpc = GrpcDoors(address, self._limit, self._tokens.check, self._take_otlp, meters)
+            certificate = server_certificate(settings)
+            self._grpc = GrpcDoors(address, self._limit, self._admit, self._take_otlp, meters, certificate)
 
     def app(self) -> Starlette:
         """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
@@ -142,10 +146,21 @@ class Gateway:
 
     async def _deliver(self, request: Request, door: str, prepare: Prepare, encoding: str = "") -> None:
         """`encoding`: what is assumed where the request names none."""
-        self._tokens.check(door, request.headers.get("authorization", ""))
+        address = request.client.host if request.client else ""
+        sender = self._admit(door, request.headers.get("authorization", ""), address)
         packed = await read_body(request, self._limit)
+        self._rate.charge(sender, len(packed))
         encoding = request.headers.get("content-encoding", "") or encoding
         await self._hand_over(door, packed, lambda body: unpack(body, encoding, self._limit), prepare)
+
+    def _admit(self, door: str, authorization: str, address: str, size: int = 0) -> str:
+        """Who sends: by its token, else by its address. Raises Refused: no token of this door, or too much."""
+        self._tokens.check(door, authorization)
+        shown = authorization.partition(" ")[2].strip()
+        sender = f"token {shown}" if shown and self._tokens.required else address
+        self._rate.admit(sender)
+        self._rate.charge(sender, size)
+        return sender
 
     async def _take_otlp(self, signal: Signal, door: str, body: bytes) -> bytes:
         """A request in protobuf that came over gRPC, already unpacked; the answer in protobuf."""

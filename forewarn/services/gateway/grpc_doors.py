@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
+from forewarn.config.tls import ServerCertificate
 from forewarn.services.gateway.answers import Refused
 from forewarn.services.gateway.meters import Meters
 from forewarn.telemetry.otlp_split import Signal
@@ -28,6 +29,7 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _GRACE_SECONDS = 5.0
 
 Take = Callable[[Signal, str, bytes], Awaitable[bytes]]  # signal, door, request; the response; raises Refused
+Admit = Callable[[str, str, str, int], object]  # door, authorization, address, bytes; raises Refused
 Context = Any  # grpc.aio.ServicerContext
 
 
@@ -35,10 +37,12 @@ class GrpcDoors:
     """A gRPC server in the gateway's event loop. An answer means that the broker has all of the request."""
 
     def __init__(
-        self, address: str, limit: int, check_token: Callable[[str, str], None], take: Take, meters: Meters
-    ) -> None:
+        self, address: str, limit: int, admit: Admit, take: Take, meters: Meters,
+        certificate: ServerCertificate | None = None,
+    ) -> None:  # fmt: skip
+        self._certificate = certificate
         self._address, self._limit = address, limit
-        self._check_token, self._take, self._meters = check_token, take, meters
+        self._admit, self._take, self._meters = admit, take, meters
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
@@ -57,12 +61,18 @@ class GrpcDoors:
         names = [name for _, name in _SERVICES] + [_HEALTH, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, server)
         try:
-            port = server.add_insecure_port(self._address)
+            port = self._open(server)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self._address} for gRPC") from error
         await server.start()
         self._server = server
         return int(port)
+
+    def _open(self, server: Any) -> int:
+        if self._certificate is None:
+            return int(server.add_insecure_port(self._address))
+        pair = (self._certificate.key.read_bytes(), self._certificate.certificate.read_bytes())
+        return int(server.add_secure_port(self._address, grpc.ssl_server_credentials([pair])))
 
     async def stop(self) -> None:
         """Finish what is under way, for a few seconds at most."""
@@ -76,7 +86,8 @@ class GrpcDoors:
             started, status = time.perf_counter(), 200
             try:
                 metadata = dict(context.invocation_metadata() or ())
-                self._check_token(door, str(metadata.get("authorization", "")))
+                address = str(context.peer()).rpartition(":")[0]  # without the port, which each connection has anew
+                self._admit(door, str(metadata.get("authorization", "")), address, len(request))
                 return await self._take(signal, door, request)
             except Refused as refusal:
                 status = refusal.status

@@ -5,6 +5,7 @@ import hmac
 from forewarn.config.settings import Settings
 from forewarn.services.gateway.answers import Refused
 from forewarn.services.token_cache import TokenCache
+from forewarn.stores.tokens import PREFIX
 
 DOORS = ("metrics", "logs", "traces", "activity", "remote_write", "logs_json", "loki")
 _RETRY_AFTER_SECONDS = 5
@@ -61,7 +62,7 @@ class DoorTokens:
             return
         if found is not None:
             raise Refused(403, f"this token may {', '.join(found.scopes)}; this door needs {scope}")
-        if token and self._stored is not None and not self._stored.known:
+        if token.startswith(PREFIX) and self._stored is not None and not self._stored.known:
             raise Refused(503, "tokens cannot be looked up yet: PostgreSQL has not answered", _RETRY_AFTER_SECONDS)
         raise Refused(
             401,
