@@ -12,7 +12,7 @@ from forewarn.risk.records import Action, Driver, Forecast, Risk, TimeToFailure,
 LAYERS = (20, 60, 60, 40, 20)  # services from the doors that users come in by down to the stores; 200 in all
 CALLS = (2, 4)  # services of the layers below that one calls, from and up to
 CAUSES = 30
-EARLY_SHARE = 0.2  # of the causes have a symptom that is told before they are
+EARLY_SHARE = 0.3  # of the causes have a symptom that is told before they are
 CAUSE_SIGNALS = (
     ("process.memory.usage", "memory_exhaustion", 2.0**31, "By"),
     ("system.filesystem.usage{mountpoint=/data}", "disk_full", 2.0**36, "By"),

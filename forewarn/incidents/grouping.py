@@ -219,14 +219,16 @@ def may_follow(symptom: Episode, cause: Episode, graph: ServiceGraph) -> bool:
         return False
     if graph.hops(symptom.entity, cause.entity) is None:
         return False
-    return words_of(symptom.mode, symptom.signal).objective or not _clearly_before(symptom, cause)
+    if words_of(symptom.mode, symptom.signal).objective:
+        return True  # a promise may be broken before: what gets scarce is often slow before it is gone
+    unfelt = cause.failed_at is None or cause.failed_at > symptom.onset_at
+    if words_of(cause.mode, cause.signal).silent and unfelt:
+        return False
+    return not _clearly_before(symptom, cause)
 
 
 def _clearly_before(one: Episode, other: Episode) -> bool:
-    """Whether one fails, at the latest, before the other can: so a capacity is not used up because of the other's.
-
-    A promise to users may be broken earlier: what gets scarce is slow before it is gone.
-    """
+    """Whether one fails, at the latest, before the other can."""
     latest = one.failed_at or _expected(one, "p90")
     soonest = other.failed_at or _expected(other, "p10")
     return latest is not None and soonest is not None and latest < soonest

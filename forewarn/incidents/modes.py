@@ -7,17 +7,24 @@ from forewarn.risk.catalogue import failure_mode
 
 # What an entity uses up by itself: a dependency in trouble does not fill its disk or leak its memory.
 _OF_ITS_OWN = frozenset({"memory_exhaustion", "disk_full", "fd_exhaustion", "cpu_saturation"})
+# What does nobody harm until it is used up: before that, callers do not feel it.
+_SILENT = frozenset({"memory_exhaustion", "disk_full", "fd_exhaustion"})
 # A promise to users that is broken, rather than a capacity that is used up.
 _OBJECTIVES = frozenset({"error_rate_climb", "latency_breach"})
 
 
 @dataclass(frozen=True, slots=True)
 class ModeWords:
-    """Words for a mode. `spreads`: entities that depend on each other can hand it on."""
+    """Words for a mode.
+
+    spreads: entities that depend on each other can hand it on. objective: a promise to users that is broken, rather
+    than a capacity that is used up. silent: nobody feels it before it is used up.
+    """
 
     noun: str
     spreads: bool
     objective: bool = False
+    silent: bool = False
 
     def reaches(self, limit: str) -> str:
         """`connection pool reaches its limit of 100`."""
@@ -39,4 +46,4 @@ def words_of(mode: str, signal: str) -> ModeWords:
     noun = entry.what if entry.mode == mode and mode != "capacity" else name
     if attributes:
         noun = f"{noun} ({attributes.removesuffix('}').replace(',', ', ')})"
-    return ModeWords(noun, spreads=mode not in _OF_ITS_OWN, objective=mode in _OBJECTIVES)
+    return ModeWords(noun, spreads=mode not in _OF_ITS_OWN, objective=mode in _OBJECTIVES, silent=mode in _SILENT)
