@@ -17,7 +17,7 @@ class RulesInForce:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._stamp: str | None = None
+        self._stamp = ""  # no file, no rules: nothing to say
         self.rules: tuple[Rule, ...] = ()
         self.notes: list[tuple[str, str]] = []
 

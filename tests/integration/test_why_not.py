@@ -1,0 +1,123 @@
+"""`forewarn why-not` against a real database: each reason for silence is named, with its time."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from incident_records import POOL, risk
+from typer.testing import CliRunner
+
+from forewarn.alerting.messages import Message
+from forewarn.alerting.silences import Silence
+from forewarn.cli.app import app
+from forewarn.incidents.records import Incident
+from forewarn.risk.records import Abstained
+from forewarn.stores.archive import PostgresMetricArchive
+from forewarn.stores.audit import PostgresAudit
+from forewarn.stores.feedback import PostgresFeedback
+from forewarn.stores.incidents import PostgresIncidents
+from forewarn.stores.ledger import PostgresLedger
+from forewarn.stores.outbox import PostgresOutbox
+from forewarn.telemetry.samples import Kind, SampleBatch, Series
+
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+@pytest.fixture
+def ask(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("FOREWARN_POSTGRES_URL", postgres_url)
+    monkeypatch.setenv("FOREWARN_HOME", str(tmp_path))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["why-not", *arguments])
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Any:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        PostgresLedger(connection).set_watermark("shop", NOW)
+        yield connection
+
+
+def sample(url: str, entity: str, signal: str, at: datetime) -> None:
+    series = (Series(entity, signal, (), Kind.GAUGE, "By"),)
+    time = np.array([int(at.timestamp()) * 10**9])
+    PostgresMetricArchive(url).append(SampleBatch(series, np.zeros(1, np.int32), time, np.ones(1)))
+
+
+def kinds(output: str) -> dict[str, str]:
+    return {reason["kind"]: reason["text"] for reason in json.loads(output)["reasons"]}
+
+
+def test_an_unknown_entity_gets_near_names_and_status_1(ask: Any, database: Any, postgres_url: str) -> None:
+    sample(postgres_url, "shop/checkout", "system.memory.usage", NOW)
+    status, output = ask("shop/chekout")
+    assert status == 1
+    assert "did you mean shop/checkout?" in output
+
+
+def test_no_limit_gap_and_abstentions_are_told_apart(ask: Any, database: Any, postgres_url: str) -> None:
+    sample(postgres_url, "shop/db", "system.memory.usage", NOW - timedelta(hours=1))
+    status, output = ask("shop/db")
+    assert status == 0
+    assert "Nothing was told of shop/db: it has sent nothing" in output
+    assert f"its last sample came {NOW - timedelta(hours=1):%Y-%m-%d %H:%M} UTC, 60 min before" in output
+    assert "send system.memory.usage.limit" in output
+    sample(postgres_url, "shop/db", "system.memory.usage", NOW)
+    sample(postgres_url, "shop/db", "system.memory.usage.limit", NOW)
+    assert "all is calm" in ask("shop/db")[1]
+    PostgresLedger(database).abstain(Abstained("shop/db", "system.memory.usage", "too little history", NOW))
+    status, output = ask("shop/db")
+    assert "some of its signals cannot be judged" in output
+    assert f"of system.memory.usage nothing is said since {NOW:%Y-%m-%d %H:%M} UTC: too little history" in output
+
+
+def test_what_was_predicted_held_silenced_and_decided(ask: Any, database: Any, postgres_url: str) -> None:
+    sample(postgres_url, "shop/db", "db.client.connections.usage", NOW)
+    made = risk(0)
+    database.execute("delete from watermarks")
+    PostgresLedger(database).set_watermark("shop", made.predicted_at)
+    PostgresLedger(database).add_risk(made)
+    incident = Incident(
+        str(uuid.uuid4()), 1, "predicted", "critical", "the pool of shop/db fills up", "shop/db", POOL, made.mode,
+        [made.episode], made.predicted_at, made.predicted_at, made.time_to_failure, None, [], [], "It fills up.",
+    )  # fmt: skip
+    PostgresIncidents(database).put(incident)
+    held = Message(
+        str(uuid.uuid4()), incident.incident_id, 1, "email", "opened", "held", held_for="silence",
+        why="silenced by ann", due=NOW + timedelta(hours=1), created_at=NOW,
+    )  # fmt: skip
+    PostgresOutbox(database).put(held)
+    silence = Silence(
+        str(uuid.uuid4()), {"entity": "shop/*", "severity": "critical"}, NOW - timedelta(hours=1),
+        NOW + timedelta(hours=1), "upgrade", "ann",
+    )  # fmt: skip
+    PostgresFeedback(database).add_silence(silence)
+    PostgresAudit(database).write("alerter", "withhold 'opened' on email", incident.incident_id, "silence: by ann")
+    status, output = ask("shop/db", "--json")
+    found = kinds(output)
+    assert status == 0
+    assert json.loads(output)["verdict"] == "Nothing was told of shop/db: what was to be told of it is held back."
+    assert "was predicted" in found["risk"]
+    assert "88 %: open" in found["risk"]
+    assert found["held"].startswith("'opened' on email is held (silence): silenced by ann, until")
+    assert found["silence"].startswith("silenced (entity=shop/*, severity=critical) by ann until")
+    assert found["decision"] == "alerter: withhold 'opened' on email: silence: by ann"
+    early = f"{made.predicted_at - timedelta(hours=1):%Y-%m-%d %H:%M}"
+    assert not {"risk", "incident", "decision"} & set(kinds(ask("shop/db", "--json", "--at", early)[1]))
+
+
+def test_a_time_that_cannot_be_read_is_said(ask: Any, database: Any) -> None:
+    from forewarn.cli.failure import CommandError
+
+    result = CliRunner().invoke(app, ["why-not", "shop/db", "--at", "yesterdayish"])
+    assert isinstance(result.exception, CommandError)
+    assert "write it as" in str(result.exception)
