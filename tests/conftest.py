@@ -16,6 +16,11 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long bytes are named by their length: packed ones may hold the time, and workers must agree on names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
     """Address of a Kafka-protocol broker."""
