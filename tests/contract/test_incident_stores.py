@@ -61,6 +61,20 @@ def test_an_episode_belongs_to_one_incident(incidents: IncidentStore) -> None:
     assert incidents.incidents_of([episode, OTHER]) == {episode: ID}
 
 
+def test_episodes_move_to_another_incident(incidents: IncidentStore) -> None:
+    one, two = risk(0).episode, risk(1).episode
+    incidents.link(one, ID)
+    incidents.move([one, two], OTHER)
+    assert incidents.incidents_of([one, two]) == {one: OTHER, two: OTHER}
+
+
+def test_a_merged_incident_names_the_one_that_goes_on(incidents: IncidentStore) -> None:
+    incidents.put(incident())
+    last = incident(version=2, state="merged", merged_into=OTHER)
+    incidents.put(last)
+    assert incidents.get(ID) == last and incidents.open_incidents() == []
+
+
 def test_versions_are_published_in_order(incidents: IncidentStore) -> None:
     versions = [incident(version=v) for v in (1, 2, 3)]
     for version in versions:

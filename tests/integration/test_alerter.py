@@ -212,3 +212,26 @@ def test_predictions_and_failures_from_a_backlog_meet(stack: Stack, database: ps
         eventually(lambda: counted(database, "select count(*) from outcomes") == 40, 20)
     assert counted(database, "select count(*) from outcomes where outcome = 'hit'") == 40
     assert counted(database, "select count(*) from failures where not predicted") == 0
+
+
+def test_incidents_that_a_new_edge_shows_to_be_one_are_merged_and_told_once(
+    stack: Stack, database: psycopg.Connection[Any]
+) -> None:
+    with stack.process() as first:
+        stack.send(risk(0, "shop/mailer", ERRORS), risk(5), clock(6))
+        eventually(lambda: len(stack.inbox.mails) == 2, 60)
+        database.execute(
+            "insert into service_edges (client, server, last_seen) values ('shop/mailer', 'shop/db', now())"
+        )
+        eventually(lambda: len(stack.inbox.mails) == 3 and counted(database, _UNSENT) == 0, 60)
+        first.send_signal(signal.SIGKILL)
+    with stack.process():
+        stack.send(risk(20, revision=1, opened=5), failure(100), clock(101))
+        eventually(lambda: len(stack.inbox.mails) == 4 and counted(database, _UNSENT) == 0, 60)
+    mailer, pool, merged, failed = stack.inbox.mails
+    assert merged["In-Reply-To"] == pool["Message-ID"] and failed["In-Reply-To"] == mailer["Message-ID"]
+    text = merged.get_body(("plain",)).get_content()
+    assert "part of another incident" in text and f"incident={mailer['X-Forewarn-Incident']}" in text
+    assert "connection pool reached its limit" in failed.get_body(("plain",)).get_content()
+    assert counted(database, "select count(*) from audit where action = 'merged'") == 2
+    assert counted(database, "select count(distinct incident_id) from incident_episodes") == 1

@@ -36,6 +36,11 @@ class Shop:
                 if isinstance(record, Watermark):
                     self.desk.expire(record.namespace, record.at)
 
+    def rewire(self, edges: list[tuple[str, str]]) -> None:
+        """The service graph becomes another, and the desk hears of it."""
+        self.incidents._edges = sorted(edges)
+        self.desk.refresh_graph()
+
     @property
     def all(self) -> list[Incident]:
         return self.incidents.open_incidents(closed_since=at(-10_000))
@@ -187,3 +192,66 @@ def test_the_sentence(shop: Shop) -> None:
         "rate of shop/api (+38 %/h) and slow queries; raise the pool to 140 or add a read replica. "
         "No predictions of this kind have been resolved yet."
     )
+
+
+def test_incidents_that_turn_out_to_be_one_are_merged_and_the_younger_says_so_once(shop: Shop) -> None:
+    shop.take(risk(0, "shop/mailer", ERRORS), risk(5))
+    first, second = shop.all
+    shop.rewire([*SHOP_EDGES, ("shop/mailer", "shop/db")])
+    stays, ended = shop.incidents.get(first.incident_id), shop.incidents.get(second.incident_id)
+    assert stays is not None and ended is not None
+    assert (stays.state, stays.entity, len(stays.episodes)) == ("predicted", "shop/db", 2)
+    assert (ended.state, ended.merged_into) == ("merged", stays.incident_id)
+    assert "Shop/mailer depends on shop/db (1 calls away)" in ended.summary
+    assert shop.outbox.told(ended.incident_id) == ["opened", "merged"]
+    assert shop.outbox.told(stays.incident_id) == ["opened"]
+    shop.desk.refresh_graph()
+    shop.take(risk(20, revision=1, opened=5, left_hours=1.5), failure(100), recovery(120))
+    assert shop.incidents.get(ended.incident_id) == ended, "what is merged does not change"
+    assert shop.outbox.told(stays.incident_id) == ["opened", "failed", "resolved"]
+    reasons = [reason for _, action, reason in shop.audit.about(ended.incident_id) if action == "merged"]
+    assert reasons == [f"merged into {stays.incident_id}: shop/mailer depends on shop/db (1 calls away)"]
+
+
+def test_a_verdict_on_a_merged_incident_is_one_on_its_members(shop: Shop) -> None:
+    shop.take(risk(0, "shop/mailer", ERRORS), risk(5))
+    first, second = shop.all
+    shop.rewire([*SHOP_EDGES, ("shop/mailer", "shop/db")])
+    shop.feedback.add(Feedback("f1", second.incident_id, None, "averted", "", "ada"))
+    shop.desk.take_feedback()
+    going_on = shop.incidents.get(first.incident_id)
+    assert going_on is not None and going_on.state == "predicted" and going_on.entity == "shop/mailer"
+
+
+def test_a_bridge_joins_two_incidents(shop: Shop) -> None:
+    shop.take(risk(0, "shop/gateway", LATENCY), risk(0.5, "shop/worker", ERRORS))
+    assert len(shop.all) == 2
+    shop.take(risk(3))
+    open_ones = [i for i in shop.all if i.state == "predicted"]
+    assert [(i.entity, len(i.episodes)) for i in open_ones] == [("shop/db", 3)]
+
+
+def test_what_goes_on_after_its_cause_is_over_is_an_incident_of_its_own(shop: Shop) -> None:
+    shop.take(risk(0), risk(5, "shop/api", ERRORS), failure(100), failure(101, "shop/api", ERRORS))
+    together = shop.one
+    shop.take(recovery(120), clock(149))
+    assert shop.one.state == "firing"
+    shop.take(clock(151))
+    db, api = shop.all
+    assert (db.incident_id, db.state, db.entity) == (together.incident_id, "resolved", "shop/db")
+    assert (api.state, api.entity, len(api.episodes)) == ("firing", "shop/api", 1)
+    assert shop.outbox.told(api.incident_id) == ["failed"]
+    assert shop.outbox.told(db.incident_id) == ["opened", "failed", "resolved"]
+    shop.take(recovery(160, "shop/api", ERRORS))
+    assert [i.state for i in shop.all] == ["resolved", "resolved"]
+
+
+def test_what_was_merged_wrongly_comes_back_in_its_own_thread(shop: Shop) -> None:
+    shop.take(risk(0), risk(2, "shop/mailer", ERRORS))
+    db, mailer = shop.all
+    shop.rewire([*SHOP_EDGES, ("shop/mailer", "shop/db")])
+    shop.take(failure(100), failure(101, "shop/mailer", ERRORS), recovery(110), clock(141))
+    again = shop.incidents.get(mailer.incident_id)
+    assert again is not None and (again.state, again.merged_into) == ("firing", "")
+    assert shop.outbox.told(mailer.incident_id) == ["opened", "merged", "failed"]
+    assert shop.outbox.told(db.incident_id)[-1] == "resolved"
