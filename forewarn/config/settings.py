@@ -150,6 +150,7 @@ class Settings(BaseSettings):
         None, description="Alerting file: channels, routes, maintenance (docs/alerting.md); none: all go everywhere."
     )
     rules: Path | None = Field(None, description="Alert rules of your own (docs/rules.md); none: none.")
+    rules_seconds: float = Field(3.0, gt=0, description="How often rules are evaluated, at most, in seconds.")
     alerting_secrets: dict[str, SecretStr] = Field(
         default_factory=dict, description="Secrets that the alerting file names, as JSON: {name: secret}."
     )

@@ -54,7 +54,7 @@ def database(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def stack(own_broker: str, postgres_url: str, tmp_path: Path) -> Iterator[Stack]:
-    stack = stack_on(own_broker, postgres_url, free_port(), tmp_path, rules=tmp_path / "rules.yaml")
+    stack = stack_on(own_broker, postgres_url, free_port(), tmp_path, rules=tmp_path / "rules.yaml", rules_seconds=0.2)
     stack.inbox.start()
     yield stack
     stack.inbox.stop()
@@ -87,7 +87,7 @@ def test_a_rule_is_taken_up_fires_once_survives_a_kill_and_ends_once(
         eventually(lambda: told(database) == ["failed"])
         fill(postgres_url, 5, 90, 91)
         eventually(lambda: database.execute("select 1 from rule_states where last_true >= %s", (minute(6),)).fetchone())
-    with stack.process():
+    with stack.alerter():
         eventually(lambda: actions(database)[-1] == "take up the rules" and len(actions(database)) == 4)
         fill(postgres_url, 7, 92, 60)
         eventually(lambda: told(database) == ["failed", "resolved"])

@@ -22,6 +22,13 @@ def _new_labels(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
+def _readable(texts: dict[str, str]) -> dict[str, str]:
+    for name, text in texts.items():
+        if len(text) > 1000 or any(c < " " and c not in "\n\t" for c in name + text):
+            raise ValueError(f"'{name}' must be a text of at most 1,000 characters without control characters")
+    return texts
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -34,8 +41,10 @@ class Rule(_Part):
     hold: Duration | None = Field(None, alias="for")
     keep: Duration = Field(timedelta(minutes=1), alias="keep_firing_for")
     severity: Literal["info", "warning", "critical"] = "warning"
-    labels: Annotated[dict[str, str], AfterValidator(_new_labels)] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: Annotated[dict[str, str], AfterValidator(_new_labels), AfterValidator(_readable)] = Field(
+        default_factory=dict
+    )
+    annotations: Annotated[dict[str, str], AfterValidator(_readable)] = Field(default_factory=dict)
     channels: list[str] | None = None  # none: those of the routes
 
     @model_validator(mode="after")

@@ -25,7 +25,6 @@ from forewarn.stores.rule_states import RuleStates
 logger = structlog.get_logger(__name__)
 
 ACTOR = "rules"
-EVERY_SECONDS = 3.0
 MOST_FIRING = 100  # of one rule at a time: a rule that holds for everything is a mistake, not a thousand messages
 _SERIES_SECONDS = 60.0
 _QUERY_SECONDS = 10
@@ -58,11 +57,12 @@ class RuleWatcher:
         url = settings.postgres_url.get_secret_value()
         self._url = psycopg.conninfo.make_conninfo(url, application_name="rules", options=options, connect_timeout=5)
         self._policy, self._count = policy, count
-        self._enabled = settings.rules is not None
+        self._enabled, self._every = settings.rules is not None, settings.rules_seconds
         self.file = RulesInForce(settings.rules)
         self.file.refresh(set(policy().channels))
         self._series, self._series_at = _NO_SERIES, float("-inf")
         self._newest: Round | None = None
+        self._said = ""
         self._routed: tuple[Policy, tuple[Rule, ...], Policy] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rules", daemon=True)
@@ -113,18 +113,25 @@ class RuleWatcher:
                     self._watch(connection)
             except (psycopg.Error, TooManySeriesError) as error:
                 self._count("rule_errors_total")
+                self._say_once(str(error).strip())
                 logger.warning("rules cannot be evaluated, trying again", error=str(error).strip())
-            self._stopped.wait(max(EVERY_SECONDS, time.monotonic() - started))
+            self._stopped.wait(max(self._every, time.monotonic() - started))
+
+    def _say_once(self, error: str) -> None:
+        if error != self._said:
+            self._said = error
+            self.file.notes.append(("cannot evaluate the rules", error[:2000]))
 
     def _watch(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopped.is_set():
             started = time.monotonic()
             if self.file.refresh(set(self._policy().channels)):
                 self._series_at = float("-inf")
-            self._newest = self.evaluate(connection)
-            self._count("rule_rounds_total")
+            if self.file.known:
+                self._newest = self.evaluate(connection)
+                self._count("rule_rounds_total")
             # never more than a tenth of the time
-            self._stopped.wait(max(EVERY_SECONDS, 10 * (time.monotonic() - started)))
+            self._stopped.wait(max(self._every, 10 * (time.monotonic() - started)))
 
 
 class RuleDesk:

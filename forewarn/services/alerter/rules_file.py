@@ -17,8 +17,10 @@ class RulesInForce:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._loaded = False
         self._stamp = ""  # no file, no rules: nothing to say
         self.rules: tuple[Rule, ...] = ()
+        self.known = True  # False: the file was wrong from the start, and what fired before must not be told to be over
         self.notes: list[tuple[str, str]] = []
 
     def refresh(self, channels: set[str]) -> bool:
@@ -34,7 +36,9 @@ class RulesInForce:
         except (PolicyError, OSError, UnicodeDecodeError) as error:
             logger.error("the rules are wrong, the old ones hold on", error=str(error))
             self.notes.append(("keep the old rules", str(error)[:2000]))
+            self.known &= self._loaded
             return False
+        self.known = self._loaded = True
         changed, self.rules = rules != self.rules, rules
         logger.info("rules are taken up", file=str(self._path), rules=len(rules))
         self.notes.append(("take up the rules", f"{self._path}: {len(rules)} rules" if stamp else "there is no file"))

@@ -186,7 +186,14 @@ class Session:
         """Enter what the rules of a team's own say since the last time."""
         if self._rules is None:
             return 0
-        told = self._rule_desk.apply(self._rules.take(), self._rules.file.notes)
+        try:
+            with self._connection.transaction():
+                told = self._rule_desk.apply(self._rules.take(), self._rules.file.notes)
+        except (psycopg.DataError, psycopg.IntegrityError, ValueError) as error:
+            logger.error("alerter: what rules say cannot be stored", error=str(error))
+            self._rule_desk = RuleDesk(self._stores, RuleStates(self._connection), self._dispatcher)
+            self._count("rule_errors_total")
+            return 0
         self._count("rules_told_total", told)
         return told
 
