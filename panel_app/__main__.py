@@ -13,7 +13,7 @@ from forewarn.config.tls import scheme
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging
 from forewarn.services.metrics import MetricsServer
-from panel_app.access import Access
+from panel_app.access import AccessError, access_of
 from panel_app.server import build_server
 from panel_app.watcher import Watcher
 
@@ -26,8 +26,12 @@ def main() -> int:
     configure_logging(settings)
     _quieten()
     postgres_url = settings.postgres_url.get_secret_value()
+    try:
+        access = access_of(settings)
+    except AccessError as error:
+        logger.error("the dashboard is not served", reason=str(error))
+        return 1
     watcher = Watcher(postgres_url)
-    access = Access()
     try:
         server = build_server(settings, watcher, access)
     except OSError as error:

@@ -14,6 +14,7 @@ from panel_app.pages import settings as settings_page
 from panel_app.pages.page import Page
 from panel_app.rendering import FOLDER
 from panel_app.sessions import Session
+from panel_app.sign_in import server_options
 from panel_app.watcher import Watcher
 from panel_app.web import Health, Report
 
@@ -52,11 +53,12 @@ def build_server(settings: Settings, watcher: Watcher, access: Access) -> Server
         extra_patterns=[
             (r"/healthz", Health, {"watcher": watcher, "strict": False}),
             (r"/readyz", Health, {"watcher": watcher, "strict": True}),
-            (r"/reports/([0-9a-fA-F-]{36})", Report, {"settings": settings}),
+            (r"/reports/([0-9a-fA-F-]{36})", Report, {"settings": settings, "access": access}),
         ],
         unused_session_lifetime_milliseconds=UNUSED_SESSION_MILLISECONDS,
         check_unused_sessions_milliseconds=UNUSED_SESSION_MILLISECONDS,
         keep_alive_milliseconds=15_000,
+        **server_options(settings, access),
         **_tls(settings),
     )
 

@@ -35,6 +35,8 @@ class Session:
         self._theme = "dark" if pn.state.cookies.get("forewarn_theme") == "dark" else "light"
         reader = access.role_of(self._user) != EDITOR
         names = (*page.sections, "result") if page.act else page.sections
+        if access.role_of(self._user) is None:
+            raise PermissionError("nobody is signed in")
         self._pieces = {name: Live(on_submit=self._answer, reader=reader) for name in names}
         self._status = Live(content=False)
         self._charts = page.charts(charts.DARK if self._theme == "dark" else charts.LIGHT)

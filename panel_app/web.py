@@ -9,6 +9,8 @@ from tornado.web import HTTPError, RequestHandler
 
 from forewarn.config.settings import Settings
 from forewarn.stores.views import report_path
+from panel_app.access import Access
+from panel_app.sign_in import require_reader
 from panel_app.watcher import Watcher
 
 
@@ -28,10 +30,11 @@ class Health(RequestHandler):
 class Report(RequestHandler):
     """`/reports/UUID`: a report below FOREWARN_HOME. Its scripts run, but in an origin without any rights."""
 
-    def initialize(self, settings: Settings) -> None:
-        self._settings = settings
+    def initialize(self, settings: Settings, access: Access) -> None:
+        self._settings, self._access = settings, access
 
     async def get(self, report_id: str) -> None:
+        require_reader(self, self._access)
         file = await asyncio.to_thread(self._file, report_id)
         if file is None:
             raise HTTPError(404, reason="No such report")

@@ -8,10 +8,12 @@ import psycopg
 
 from forewarn.evaluation.ledger import TrackRecord
 from forewarn.incidents.records import Incident, decode_incident
+from forewarn.incidents.similar import SimilarIncident
 from forewarn.risk.capacity import VERSION as CAPACITY
 from forewarn.risk.records import Risk, decode_risk
 from forewarn.stores.incident_causes import LocatedCauses
 from forewarn.stores.ledger import PostgresLedger
+from forewarn.stores.past_incidents import similar_incidents
 from forewarn.stores.rollups import FIVE_MINUTES, WIDTHS, best_width
 from forewarn.stores.views.capacity import Capacity, capacity_view
 from forewarn.stores.views.causes import causes_view
@@ -76,6 +78,7 @@ class RiskView:
     track: TrackRecord  # of the same failure mode in the same namespace
     answers: tuple[Answer, ...]  # newest first
     causes: tuple[LocatedCauses, ...] = ()  # where the telemetry around the incident points to, newest first
+    similar: tuple[SimilarIncident, ...] = ()  # past incidents like this one, most similar first
     capacity: Capacity | None = None  # the newest forecast, of a risk that came from one
 
     @property
@@ -114,6 +117,7 @@ def risk_view(
         track=PostgresLedger(connection).track_record(risk.mode, namespace_of(risk.entity)),
         answers=tuple(rows(connection, Answer, _ANSWERS, (incident.incident_id if incident else None, episode))),
         causes=causes_view(connection, incident.incident_id) if incident else (),
+        similar=tuple(similar_incidents(connection, incident)) if incident else (),
         capacity=_capacity(connection, risk),
     )
 
