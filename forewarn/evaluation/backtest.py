@@ -99,6 +99,8 @@ class Backtest:
             "precision": lambda m: m.precision,
             "f1": lambda m: m.f1,
             "signal_recall": lambda m: m.signal_recall,
+            "signals_failed": lambda m: m.failures,
+            "signals_told": lambda m: m.warnings,
             "median_lead_steps": lambda m: m.median_lead,
             "signal_precision": lambda m: m.signal_precision,
             "false_pages_per_day": lambda m: m.false_pages / self.days,

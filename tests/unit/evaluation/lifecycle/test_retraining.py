@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from forewarn.evaluation.lifecycle.evidence import Promised, Realised, at_most, decay
+from forewarn.evaluation.lifecycle.evidence import Promised, Realised, at_most, at_most_by_estimate, decay
 from forewarn.evaluation.lifecycle.retraining import DriftReport, Lifecycle, Policy, drift_since, should_retrain
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -98,3 +98,13 @@ def test_the_ledger_counts_signals_and_is_held_against_signals() -> None:
     promised = Promised.of(metrics)
     assert promised == Promised(0.7, 0.4)
     assert not decay(Realised(5, 2, 10), promised, 8, 1e-3).yes
+
+
+def test_a_backtest_of_few_signals_promises_little() -> None:
+    few, many = Promised(1.0, 1.0, 4, 4), Promised(1.0, 1.0, 400, 400)
+    bad = Realised(6, 0, 8)
+    assert not decay(bad, few, 8, 1e-3).yes
+    assert decay(bad, many, 8, 1e-3).yes
+    assert decay(Realised(0, 0, 60), few, 8, 1e-3).yes  # nothing at all is below any promise
+    assert at_most_by_estimate(6, 14, 1.0, 1e7) == pytest.approx(at_most(6, 14, 0.85), rel=1e-3)
+    assert at_most_by_estimate(14, 14, 0.5, 10) == pytest.approx(1.0)
