@@ -14,13 +14,14 @@ from forewarn.simulation.scenarios import SCENARIOS, Injection, draw
 from forewarn.simulation.schedule import Release
 from forewarn.simulation.sender import HISTORY_CHUNK_SECONDS, HISTORY_TRACE_SECONDS, Sent, live_chunk_seconds, send
 from forewarn.simulation.simulate import simulate
+from forewarn.simulation.topology import SERVICES
 from forewarn.telemetry.sender import OtlpSender
 
 NAMESPACE = "shop"
 STEP_SECONDS = 60.0
 _DAY, _HOUR = 86_400.0, 3600.0
 _SLOT = 12 * _HOUR  # an incident each: an accelerated clock cannot wait a week for eight of them
-_RELEASED = ("gateway", "api", "payment", "worker")
+_RELEASED = SERVICES  # what all of them are built on was released
 _CLOCK = "select at from watermarks where namespace = %s"
 
 
@@ -38,7 +39,7 @@ class World:
         end = datetime.fromtimestamp(time.time() // 60 * 60, UTC)
         start = end - timedelta(days=self.history_days + self.live_days)
         at = self.history_days * _DAY
-        releases = [Release(name, at + (1 + n) * _HOUR, self.memory_per_request) for n, name in enumerate(_RELEASED)]
+        releases = [Release(name, at + n * _HOUR / 4, self.memory_per_request) for n, name in enumerate(_RELEASED)]
         injections = schedule.history(self.history_days, self.seed) + self._incidents(at)
         hours = 24 * (self.history_days + self.live_days)
         return simulate(start, hours, STEP_SECONDS, self.seed, injections, NAMESPACE, releases=releases)
