@@ -10,7 +10,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 
 from forewarn.telemetry.activity import ActivityEvent
 from forewarn.telemetry.scrub import Scrubber
-from forewarn.telemetry.scrub_rules import ScrubError, load_rules, luhn, read_rules
+from forewarn.telemetry.scrub_rules import DEFAULTS, OPTIONAL, ScrubError, load_rules, luhn, read_rules
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 SECRETS = [
@@ -174,3 +174,16 @@ def test_no_line_takes_long() -> None:
         started = time.process_time()
         scrubber.text((piece * 50_000)[:50_000])
         assert time.process_time() - started < 2, piece
+
+
+def test_the_example_of_the_documentation_is_usable(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "security.md"
+    file = tmp_path / "scrub.yaml"
+    file.write_text(page.read_text().partition("```yaml\n")[2].partition("```")[0])
+    text, _ = Scrubber(read_rules(file)).text("ORD-12345678 of account=123456 by ann@example.org")
+    assert text == "[order] of account=[redacted:account] by ann@example.org"
+
+
+def test_every_built_in_rule_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    assert not [rule.name for rule in DEFAULTS + OPTIONAL if f"`{rule.name}`" not in page]
