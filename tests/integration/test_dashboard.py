@@ -20,7 +20,9 @@ from dashboard_state import NOW, add_incident, add_risk, fill, incident_of, risk
 from servers import free_port, wait_for_port
 
 from forewarn.incidents.records import Incident
+from forewarn.stores.incident_causes import LocatedCauses, PostgresIncidentCauses, RankedCause
 from forewarn.stores.schema import create_tables
+from panel_app.access import hashed
 
 CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '<script>window.pwned=1</script><img src=x onerror="window.pwned=1">\'"&'
@@ -34,13 +36,13 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: 
 class Dashboard:
     """A dashboard process on a database of its own."""
 
-    def __init__(self, postgres_url: str, home: Path) -> None:
+    def __init__(self, postgres_url: str, home: Path, **more: str) -> None:
         self.postgres_url, self.home, self.port = postgres_url, home, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        settings = {"POSTGRES_URL": postgres_url, "HOME": str(home), "DASHBOARD_PORT": str(self.port)}
+        settings = {"POSTGRES_URL": postgres_url, "HOME": str(home), "DASHBOARD_PORT": str(self.port)} | more
         self.environment = os.environ | {f"FOREWARN_{k}": v for k, v in settings.items()}
         self.process = self.start()
-        wait_for_port(self.port, 30)
+        wait_for_port(self.port, 90)
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -172,13 +174,93 @@ def test_models_and_data_show_their_tables_and_the_report(dashboard: Dashboard, 
     expect(page.get_by_text("Stopped arriving")).to_be_visible()
 
 
+def test_a_risk_shows_queries_causes_and_past_incidents(dashboard: Dashboard, page: Page, incident: Incident) -> None:
+    page.goto(f"{dashboard.url}/risk?incident={incident.incident_id}")
+    expect(page.get_by_role("button", name="Copy the query").first).to_be_visible()
+    expect(page.locator(".suspects > li").first).to_contain_text("shop/checkout-db")
+    expect(page.locator("main")).to_contain_text("Similar past incidents")
+    page.goto(dashboard.url)
+    page.locator("#h-filling ~ .scroll a.cover").click()
+    page.wait_for_url("**/risk?episode=*")
+    expect(page.locator("#h-capacity")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("not within 7 d")
+
+
+def test_the_timeline_keeps_its_filters_in_the_address(dashboard: Dashboard, page: Page) -> None:
+    page.goto(f"{dashboard.url}/timeline?span=30d")
+    expect(page.locator(".events li").first).to_be_visible()
+    page.get_by_label("Entity").fill("shop/payment")
+    for kind in ("incidents", "predictions", "anomalies", "deploys", "not judged"):
+        page.get_by_label(kind).uncheck()
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**/timeline?*kind=failure*")
+    expect(page.locator(".events li").first).to_be_visible()
+    assert set(page.locator(".events b").all_inner_texts()) == {"shop/payment"}
+    assert set(page.locator(".events .kind").all_inner_texts()) == {"failed"}
+    page.locator(".events a").first.click()
+    page.wait_for_url("**/risk?*")
+    page.goto(f"{dashboard.url}/timeline?entity=nobody")
+    expect(page.locator("main")).to_contain_text("Nothing fits these filters.")
+
+
+def test_silences_are_made_and_ended_and_a_test_is_sent(dashboard: Dashboard, page: Page) -> None:
+    page.goto(f"{dashboard.url}/settings")
+    page.get_by_text("New silence…").click()
+    page.get_by_label("Entity").fill("shop/cache")
+    page.get_by_label("Why").fill("planned work")
+    page.get_by_label("Your name").fill("Mia")
+    page.get_by_role("button", name="Silence", exact=True).click()
+    expect(page.locator(".banner.good")).to_contain_text("Nobody is told of entity=shop/cache for 2h.")
+    page.get_by_role("button", name="End the silence of entity=shop/cache").click()
+    expect(page.locator(".banner.good")).to_contain_text("The silence is over.")
+    page.get_by_role("button", name="Send a test to console").click()
+    expect(page.locator(".banner.good")).to_contain_text("console took a test message", timeout=30_000)
+    with psycopg.connect(dashboard.postgres_url) as db:
+        done = db.execute("select actor, action from audit where actor in ('Mia', 'dashboard') order by audit_id")
+        assert done.fetchall() == [("Mia", "silence"), ("dashboard", "end silence"), ("dashboard", "test channel")]
+        assert db.execute("select ends_at <= now() from silences where author = 'Mia'").fetchone() == (True,)
+
+
+def test_readers_see_and_editors_change(dashboard: Dashboard, page: Page, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"mia:editor:{hashed('correct-horse')}\nron:reader:{hashed('battery-staple')}\n")
+    running = Dashboard(dashboard.postgres_url, dashboard.home, DASHBOARD_USERS=str(users))
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{running.url}/reports/11111111-1111-1111-1111-111111111111")
+        page.goto(f"{running.url}/settings")
+        for password, ends in (("wrong", "/login"), ("battery-staple", "/settings")):
+            page.get_by_label("Name").fill("ron")
+            page.get_by_label("Password").fill(password)
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url(f"**{ends}*")
+        expect(page.locator("#h-channels")).to_be_visible()
+        expect(page.get_by_role("button", name="Send a test to console")).to_be_hidden()
+        submit = "form => form.requestSubmit()"  # what is hidden can still be sent by hand
+        page.locator("form[data-action=test]").first.evaluate(submit)
+        expect(page.locator(".banner")).to_contain_text("You may read this, not answer or change it")
+        page.goto(f"{running.url}/logout")
+        page.wait_for_url("**/login*")
+    finally:
+        running.process.kill()
+        running.process.communicate()
+
+
+def test_beyond_this_machine_it_is_not_served_without_sign_in(dashboard: Dashboard) -> None:
+    environment = dashboard.environment | {"FOREWARN_BIND_HOST": "0.0.0.0", "FOREWARN_DASHBOARD_PORT": "0"}
+    refused = subprocess.run(
+        [sys.executable, "-m", "panel_app"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert refused.returncode == 1 and "FOREWARN_DASHBOARD_USERS" in refused.stderr
+
+
 def test_hostile_names_and_logs_are_inert(dashboard: Dashboard, page: Page) -> None:
     entity = f"shop/{HOSTILE}"
     evil = risk("disk_full", NOW, 1.5, entity=entity, signal=HOSTILE, evidence=[HOSTILE])
     evil = replace(
         evil, mode=HOSTILE, actions=[replace(evil.actions[0], text=HOSTILE, link="javascript:window.pwned=1")]
     )
-    evil = replace(evil, drivers=[replace(evil.drivers[0], text=HOSTILE)])
+    evil = replace(evil, drivers=[replace(evil.drivers[0], text=HOSTILE, query=HOSTILE)])
     case = incident_of(evil, title=HOSTILE, summary=HOSTILE)
     with psycopg.connect(dashboard.postgres_url) as db:
         add_risk(db, evil)
@@ -192,20 +274,46 @@ def test_hostile_names_and_logs_are_inert(dashboard: Dashboard, page: Page) -> N
             "insert into audit (actor, action, subject, reason) values (%s, %s, %s, %s)",
             (HOSTILE, "x", HOSTILE, HOSTILE),
         )
+        db.execute("insert into anomalies values (%s, %s, null, 0.01, %s, '[]')", (entity, NOW, HOSTILE))
+        db.execute(
+            "insert into smoke_results (run_id, model_version, entity, kind, injected, detected)"
+            " values (gen_random_uuid(), %s, %s, %s, 9, 1)",
+            (HOSTILE, entity, HOSTILE),
+        )
+        matcher = json.dumps({"entity": HOSTILE})
+        db.execute(
+            "insert into silences values (gen_random_uuid(), %s, now(), now() + interval '1 h', %s, %s)",
+            (matcher, HOSTILE, HOSTILE),
+        )
+        PostgresIncidentCauses(db).put(
+            LocatedCauses(case.incident_id, "prediction", "other", HOSTILE,
+                          [RankedCause(HOSTILE, 0.5, [HOSTILE], [HOSTILE])], NOW, NOW, 1.0)
+        )  # fmt: skip
     try:
-        for path in ("", f"risk?incident={case.incident_id}", "ledger", "models", "data"):
+        for path in (
+            "",
+            f"risk?incident={case.incident_id}",
+            "timeline?span=1d",
+            "ledger",
+            "models",
+            "data",
+            "settings",
+        ):
             page.goto(f"{dashboard.url}/{path}")
             expect(page.locator("#loading")).to_be_hidden()
             page.wait_for_timeout(200)
             assert page.evaluate("window.pwned") is None, path
             assert page.locator("a[href^='javascript']").count() == 0
-            if path not in ("ledger", "models"):
+            if path not in ("ledger",):
                 expect(page.locator("main")).to_contain_text("<script>window.pwned=1</script>")
     finally:
         with psycopg.connect(dashboard.postgres_url) as db:
             db.execute("delete from incidents where incident_id = %s", (case.incident_id,))
             db.execute("delete from service_edges where server = %s", (entity,))
             db.execute("delete from abstentions where entity = %s", (entity,))
+            db.execute("delete from anomalies where entity = %s", (entity,))
+            db.execute("delete from smoke_results where entity = %s", (entity,))
+            db.execute("delete from silences where author = %s", (HOSTILE,))
 
 
 def test_the_theme_is_switched_by_keyboard_and_remembered(dashboard: Dashboard, page: Page) -> None:
@@ -274,6 +382,8 @@ def test_empty_then_away_then_back_then_stopped(postgres_server: str, page: Page
             "ledger": "Nothing has been resolved yet.",
             "models": "No model serves yet.",
             "data": "Nothing has been archived yet.",
+            "timeline": "appear here when they come",
+            "settings": "No silence is on",
             "": "No telemetry has arrived yet.",
         }.items():
             page.goto(f"{running.url}/{path}")
