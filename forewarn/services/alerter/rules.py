@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -141,6 +142,7 @@ class RuleDesk:
         self._stores, self._states, self._dispatcher = stores, states, dispatcher
         self._standing = states.all()
         self._stored = dict(self._standing)
+        self._firing: Counter[str] = Counter()
         self._too_many: set[str] = set()
 
     def apply(self, found: Round | None, notes: list[tuple[str, str]]) -> int:
@@ -150,6 +152,7 @@ class RuleDesk:
             self._stores.audit.write(ACTOR, action, "rules file", reason)
         if found is None:
             return 0
+        self._firing = Counter(k.rule for k, s in self._standing.items() if s.incident_id is not None)
         told = sum(self._judge(key, judged) for key, judged in found.judged.items())
         told += sum(self._gone(key) for key in set(self._standing) - set(found.judged))
         self._persist()
@@ -169,7 +172,7 @@ class RuleDesk:
     def _fire(self, key: Key, judged: Judged, taken: Step) -> bool:
         assert taken.standing is not None
         rule = judged.rule
-        if sum(k.rule == key.rule and s.incident_id is not None for k, s in self._standing.items()) >= MOST_FIRING:
+        if self._firing[key.rule] >= MOST_FIRING:
             self._set(key, replace(taken.standing, incident_id=None))
             if key.rule not in self._too_many:
                 self._too_many.add(key.rule)
@@ -179,6 +182,7 @@ class RuleDesk:
         self._too_many.discard(key.rule)
         incident = fired(rule, key, taken.standing, judged.verdict, judged.at)
         self._set(key, taken.standing)
+        self._firing[key.rule] += 1
         self._stores.incidents.put(incident)
         self._stores.audit.write(ACTOR, "fired", incident.incident_id, f"severity {rule.severity}: {incident.summary}")
         self._dispatcher.note(incident, True)
