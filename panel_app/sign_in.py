@@ -9,6 +9,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from forewarn.alerting.links import read_key
 from forewarn.config.settings import Settings
+from forewarn.config.tls import scheme
 from panel_app.access import Access
 from panel_app.rendering import asset, render
 
@@ -88,7 +89,7 @@ def server_options(settings: Settings, access: Access) -> dict[str, Any]:
     key = pn.config.cookie_secret or read_key(settings.home / "dashboard.key")
     if access.file is None:
         return {"oauth_provider": pn.config.oauth_provider, "cookie_secret": key}
-    secure = settings.public_url.startswith("https://")
+    secure = settings.public_url.startswith("https://") or scheme(settings) == "https"
     return {"auth_provider": FileAuth(access, secure), "cookie_secret": key}
 
 
