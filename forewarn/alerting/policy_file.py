@@ -155,7 +155,7 @@ def _unknown(what: str, name: str, known: set[str]) -> str:
 def _words(error: Any) -> str:
     """pydantic's message in the words of a file."""
     if error["type"] == "extra_forbidden":
-        return "this is not known here: see docs/alerting.md for what is"
+        return "this is not known here: docs/alerting.md (of rules: docs/rules.md) says what is"
     if error["type"] == "missing":
         return "this is needed and missing"
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1:] == ("secret",):

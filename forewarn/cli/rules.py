@@ -42,7 +42,7 @@ def check(file: File = None, home: Home = None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for rule in rules.rules:
         where = f" → {', '.join(rule.channels)}" if rule.channels is not None else ""
-        held = f" for {_length(rule.held_for.total_seconds())}" if rule.held_for else ""
+        held = f" for {_length(rule.hold.total_seconds())}" if rule.hold else ""
         console.print(
             f"[bold]{escape(rule.name)}[/] ({rule.severity}){escape(where)}: {escape(_text(rule.when))}{held}"
         )

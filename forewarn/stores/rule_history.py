@@ -29,8 +29,8 @@ _END = """
 select greatest((select max(at) from watermarks), (select max(time) + interval '5 min' from metric_rollups_5m))
 """
 _RISKS = """
-select entity, risks.episode::text, signal, mode, predicted_at, expires_at, state, probability, p10_seconds, p50_seconds,
-       p90_seconds, (payload #>> '{time_to_failure,never}')::float, o.resolved_at
+select entity, risks.episode::text, signal, mode, predicted_at, expires_at, state, probability, p10_seconds,
+       p50_seconds, p90_seconds, (payload #>> '{time_to_failure,never}')::float, o.resolved_at
 from risks left join outcomes o using (risk_id) where expires_at > %s and predicted_at < %s
 order by risks.episode, revision limit 200000
 """
