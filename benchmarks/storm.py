@@ -33,6 +33,7 @@ class Aftermath:
     histories: dict[str, list[Incident]]
     incident_of: dict[str, str]
     openings: list[Risk]
+    withheld: set[str]  # by a rule, with the reason in the audit: a symptom below a critical cause
 
     @classmethod
     def read(cls, url: str) -> "Aftermath":
@@ -44,7 +45,10 @@ class Aftermath:
                 histories.setdefault(incident.incident_id, []).append(incident)
             linked = connection.execute("select episode::text, incident_id::text from incident_episodes").fetchall()
             rows = connection.execute("select payload::text from risks where revision = 0").fetchall()
-        return cls(histories, dict(linked), [decode_risk(payload.encode()) for (payload,) in rows])
+            held = connection.execute("select incident_id::text from outbox where held_for = 'inhibited'").fetchall()
+        return cls(
+            histories, dict(linked), [decode_risk(payload.encode()) for (payload,) in rows], {i for (i,) in held}
+        )
 
     def worth_telling(self, incident_id: str) -> datetime | None:
         """Event time of the risk that made it worth telling; None where none did."""
@@ -92,7 +96,7 @@ def _figures(storm: Storm, field: Field, rate: float, count: int) -> list[Result
     by_entity = {"a page for each risk": float(count), "a page for each episode": float(len(after.openings)),
                  "grouping by entity alone": float(len({r.entity for r in after.openings}))}  # fmt: skip
     names = {"the entity told first of each trouble": _first_of_trouble(storm, after)}
-    note = f"{count:,} risks of {len(storm.troubles)} signals, {len(mails)} mails in all"
+    note = f"{count:,} risks of {len(storm.troubles)} signals; {len(after.withheld)} incidents withheld by a rule"
     return [
         Result("rate of risks", rate, "1/min", note=f"{RATE} wanted"),
         at_most("pages of a storm", len(pages), "mails", MAX_PAGES, baselines=by_entity, note=note),
@@ -152,7 +156,7 @@ def _told_once(field: Field, minutes: float) -> list[Result]:
     note = f"{minutes:g} min; mail server away for 5/6 of them, alerter killed at 1/3 and 2/3; {len(mails)} mails"
     return [
         at_most("incidents not told, mail server away and two kills", len(expected - set(told)), "incidents", 0,
-                note=f"{len(expected)} to tell; {note}"),
+                note=f"{len(expected)} to tell, {len(after.withheld)} withheld by a rule; {note}"),
         at_most("messages told twice, mail server away and two kills", doubled, "messages", 0, note=note),
         at_most("pages of a storm, mail server away and two kills", sum(told.values()), "mails", MAX_PAGES, note=note),
     ]  # fmt: skip

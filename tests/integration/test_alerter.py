@@ -218,7 +218,7 @@ def test_incidents_that_a_new_edge_shows_to_be_one_are_merged_and_told_once(
     stack: Stack, database: psycopg.Connection[Any]
 ) -> None:
     with stack.process() as first:
-        stack.send(risk(0, "shop/mailer", ERRORS), risk(5), clock(6))
+        stack.send(risk(0, "shop/mailer", ERRORS, left_hours=0.5), risk(5), clock(6))
         eventually(lambda: len(stack.inbox.mails) == 2, 60)
         database.execute(
             "insert into service_edges (client, server, last_seen) values ('shop/mailer', 'shop/db', now())"
