@@ -290,7 +290,16 @@ def past_episodes(db: psycopg.Connection) -> None:
             resolve(db, r, outcome, failed)
         state = {"hit": "resolved", "late": "resolved", "averted": "averted"}.get(outcome, "expired")
         add_incident(
-            db, incident_of(second, state, "warning", failed_at=failed, opened_at=at, episodes=[first.episode])
+            db,
+            incident_of(
+                second,
+                state,
+                "warning",
+                failed_at=failed,
+                opened_at=at,
+                updated_at=(failed or at) + HOUR / 2,
+                episodes=[first.episode],
+            ),
         )
         if failed:
             add_failure(db, mode, failed, True, failed + timedelta(minutes=25))
