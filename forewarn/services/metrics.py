@@ -77,6 +77,9 @@ MEANING: dict[str, dict[str, str]] = {
     },
     "alerter": {
         "risks_total": "Predictions entered in the ledger.",
+        "rule_errors_total": "Evaluations of rules of a team's own that failed.",
+        "rule_rounds_total": "Evaluations of all rules of a team's own.",
+        "rules_told_total": "Rules of a team's own that fired or ended.",
         "observations_total": "Failures, recoveries, abstentions and clocks entered in the ledger.",
         "duplicates_total": "Records that were known already.",
         "incident_versions_total": "Changes of incidents.",
