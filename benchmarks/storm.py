@@ -149,6 +149,7 @@ def _first_of_trouble(storm: Storm, after: Aftermath) -> float:
 def _told_once(field: Field, minutes: float) -> list[Result]:
     after, mails = Aftermath.read(field.postgres), field.server.mails
     told = Counter(m.incident for m in mails if m.is_page)
+    going_on = [i for i, versions in after.histories.items() if versions[-1].state != "merged"]
     expected = {i for i in going_on if after.worth_telling(i) is not None} - after.withheld
     doubled = sum(n - 1 for n in told.values()) + len(mails) - len({m.message_id for m in mails})
     note = f"{minutes:g} min; mail server away for 5/6 of them, alerter killed at 1/3 and 2/3; {len(mails)} mails"
