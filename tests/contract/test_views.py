@@ -60,10 +60,10 @@ def test_an_anomaly_of_the_last_hour_is_a_change(postgres_url: str, incident: In
         for minutes in (7, 70):
             since = NOW - timedelta(minutes=minutes)
             ledger.note_anomaly(AnomalyObserved("shop/api", since, since, "open", 0.001, [], f"odd {minutes}"))
-        changes = [c for c in views.now_view(db).changes if c.kind == "anomaly"]
+        changes = [c for c in views.now_view(db).changes if (c.kind, c.entity) == ("anomaly", "shop/api")]
         assert [(c.entity, c.at, c.text) for c in changes] == [("shop/api", NOW - timedelta(minutes=7), "odd 7")]
         ledger.note_anomaly(AnomalyObserved("shop/api", since, NOW, "ended", 0.5, [], "as usual"))
-        lasting = db.execute("select since from anomalies where ended_at is null").fetchall()
+        lasting = db.execute("select since from anomalies where ended_at is null and entity = 'shop/api'").fetchall()
         assert lasting == [(NOW - timedelta(minutes=7),)]
 
 
@@ -72,6 +72,7 @@ def test_changes_are_those_of_the_last_hour_of_event_time(postgres_url: str, inc
         found = views.now_view(db).changes
         assert [(c.kind, c.entity) for c in found] == [
             ("recovery", "shop/checkout-db"),
+            ("anomaly", "shop/cache"),
             ("deploy", "shop/api"),
             ("failure", "shop/checkout-db"),
         ]
@@ -130,7 +131,7 @@ def test_the_ledger_counts_episodes_and_shows_the_first_warning(postgres_url: st
     assert record.missed == len(ledger.misses) == 2
     ended = {"hit": 17, "late": 2, "expired": 4, "averted": 2, "dismissed": 1}
     assert Counter(r.outcome for r in ledger.resolved) == ended
-    assert ledger.open_predictions == 2
+    assert ledger.open_predictions == 3
     hit = next(r for r in ledger.resolved if r.outcome == "hit")
     assert hit.failed_at is not None and hit.incident_id is not None and hit.revisions == 2
     assert hit.lead_seconds == pytest.approx((hit.failed_at - hit.predicted_at).total_seconds())
@@ -152,9 +153,9 @@ def test_a_warning_withdrawn_before_the_failure_is_a_false_alarm(postgres_url: s
 def test_models_come_champion_first_with_reports_and_decisions(postgres_url: str, incident: Incident) -> None:
     with psycopg.connect(postgres_url) as db:
         found = views.models_view(db)
-        assert [v.stage for v in found.versions] == ["champion", "candidate", "retired"]
+        assert [v.stage for v in found.versions] == ["champion", "shadow", "candidate", "retired"]
         assert found.versions[0].metrics["average_precision"]["baselines"]["base rate"] == 0.07
-        assert {d.action for d in found.decisions} == {"promote", "register", "retire"}
+        assert {d.action for d in found.decisions} == {"promote", "register", "retire", "shadow"}
         assert views.report_path(db, found.reports[0].report_id) == "reports/drift.html"
         assert views.report_path(db, incident.incident_id) is None
 
