@@ -112,7 +112,7 @@ def verified_manifest(folder: Path) -> Manifest:
     if manifest.feature_version != FEATURE_VERSION or manifest.feature_names != FEATURE_NAMES:
         raise BundleError(
             f"model {manifest.version} was trained on features of version {manifest.feature_version}, this program "
-            f"computes version {FEATURE_VERSION}: train again (Dagster's job 'train') or run the program it was trained with"
+            f"computes version {FEATURE_VERSION}: train again (Dagster's job 'train') or run the one that trained it"
         )
     _check_files(folder, manifest)
     return manifest

@@ -26,7 +26,7 @@ def service(module: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20, what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60, what: str = "the condition") -> None:
     """Return once the condition holds; AssertionError otherwise."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

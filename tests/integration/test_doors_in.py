@@ -213,7 +213,7 @@ def test_an_archiver_that_is_killed_loses_and_doubles_nothing(own_broker: str, p
     produce(50)
     assert 0 < stored < sent * 500
     with service("forewarn.services.archiver", **environment):
-        wait_until(lambda: count(postgres_url, "metric_samples") >= sent * 500, 30, "the rest")
+        wait_until(lambda: count(postgres_url, "metric_samples") >= sent * 500, 90, "the rest")
         time.sleep(1)
     assert count(postgres_url, "metric_samples") == sent * 500
 

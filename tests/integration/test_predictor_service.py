@@ -136,7 +136,7 @@ def send_leak(address: str, steps: int = 470) -> None:
         assert to.flush(10) == 0
 
 
-def wait_for(done: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(done: Callable[[], object], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline
