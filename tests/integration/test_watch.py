@@ -119,7 +119,7 @@ def test_smoke_is_told_by_service_and_a_broken_model_is_noticed(home: Path, post
             "select entity, kind, injected, detected, model_version from smoke_results"
         ).fetchall()
         (path,) = connection.execute("select path from reports where kind = 'smoke'").fetchone() or ("",)
-    assert {row[0] for row in rows} == {"web/s0", "web/s1"} and {row[1] for row in rows} == {FirstDayScorer().version}
+    assert {row[0] for row in rows} == {"web/s0", "web/s1"} and {row[4] for row in rows} == {FirstDayScorer().version}
     assert "Would we have seen it here?" in (home / path).read_text() and "web/s1" in (home / path).read_text()
     too_shy = TrendScorer(version="broken", threshold=0.999999)
     _, verdict = run_smoke_test(postgres_url, "web", windows(), too_shy, seed=1)
