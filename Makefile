@@ -55,7 +55,7 @@ up: install ## Start the embedded stack (ARGS=--detach leaves it running)
 	@$(BIN)/forewarn up $(ARGS)
 
 test: install check ## Check and run all tests (PYTEST_ARGS='-k gateway' runs some)
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: install ## Lint, format, types, layers
 	@$(BIN)/ruff check .
