@@ -1,12 +1,12 @@
 """The command line: `forewarn`. Each command's code is loaded when it is called, so that help is quick."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from forewarn.cli.failure import run_to_exit
 from forewarn.cli.lazy import LazyCommand, LazyGroup
+from forewarn.cli.options import Home
 
 _STACK, _DATA, _INSPECT = "Run the stack", "Feed it telemetry", "Look inside"
 
@@ -42,11 +42,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"),
-]
 
 
 def _version(wanted: bool) -> None:

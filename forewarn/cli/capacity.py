@@ -2,12 +2,12 @@
 
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forewarn.cli.failure import CommandError
+from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,7 @@ def capacity(
     everything: Annotated[bool, typer.Option("--all", help="Also what is unlikely to fill up.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="Make the forecasts now, and tell risks.")] = False,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output, with the fans.")] = False,
-    home: Annotated[
-        Path | None, typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default=False)
-    ] = None,
+    home: Home = None,
 ) -> None:
     """Show which limited signals reach their limit within a week, from the archive's hourly maxima."""
     import psycopg

@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from forewarn.cli.options import Home
 from forewarn.config.running import client_settings
 from forewarn.services.doctor.examine import examine
 from forewarn.services.doctor.finding import Finding
@@ -19,12 +19,7 @@ _SIGNS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/
 
 
 def doctor(
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            "--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"
-        ),
-    ] = None,
+    home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Look for wrong settings, ports, tokens, clocks, permissions and versions, and say how each is mended.

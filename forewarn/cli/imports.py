@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forewarn.cli.failure import CommandError
+from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
     from forewarn.config.settings import Settings
@@ -22,10 +23,6 @@ Namespace = Annotated[
     typer.Option(metavar="NAME", help="Namespace of the entities.", show_default="what the data says"),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how much there is; store nothing.")]
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"),
-]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 
 

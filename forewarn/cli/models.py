@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forewarn.cli.failure import CommandError
+from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,10 +27,6 @@ app = typer.Typer(
     help="Show which model serves and why; compare two; promote one or go back.",
 )  # fmt: skip
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"),
-]
 Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; it stays in the audit log.")]

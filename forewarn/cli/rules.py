@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forewarn.cli.failure import CommandError
+from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
     from forewarn.alerting.policy import Policy
@@ -20,10 +21,6 @@ app = typer.Typer(
 )  # fmt: skip
 
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="The file of rules.", show_default="FOREWARN_RULES")]
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"),
-]
 
 
 @app.command(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forewarn.cli.failure import CommandError
+from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
     from forewarn.stores.tokens import PostgresTokens, Token
@@ -20,10 +21,6 @@ app = typer.Typer(
     help="Make, list and revoke tokens of the doors. Gateways and predictors follow within seconds.",
 )  # fmt: skip
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default="FOREWARN_HOME or .forewarn"),
-]
 _UNITS = {"h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 
 

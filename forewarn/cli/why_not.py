@@ -2,12 +2,12 @@
 
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forewarn.cli.failure import CommandError
+from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
     from forewarn.alerting.policy import Policy
@@ -33,9 +33,7 @@ def why_not(
     entity: Annotated[str, typer.Argument(help="namespace/name, as in messages.")],
     at: Annotated[str, typer.Option(metavar="TIME", help="At this moment instead of now.", show_default=False)] = "",
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
-    home: Annotated[
-        Path | None, typer.Option("--home", metavar="DIR", help="Folder of all local state.", show_default=False)
-    ] = None,
+    home: Home = None,
 ) -> None:
     """Say why nothing was predicted or told of an entity: gaps, limits, abstentions, silences, every decision."""
     import psycopg
