@@ -8,7 +8,16 @@ import pyarrow.parquet as pq
 
 from forewarn.telemetry.connectors.templates import Template, Templates
 from monitor_assets.history import History, write_parquet
-from monitor_assets.ingestion.days import DAYS, IN_TENS, RETRIES, DayDone, days_asked, each_day, result_of
+from monitor_assets.ingestion.days import (
+    DAYS,
+    IN_TENS,
+    RETRIES,
+    DayDone,
+    complete_before,
+    days_asked,
+    each_day,
+    result_of,
+)
 from monitor_assets.ingestion.raw_events import raw_logs
 from monitor_assets.scope import TrainingScope
 
@@ -37,11 +46,10 @@ def log_templates(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg
 
 
 def _of_day(history: History, day: date) -> DayDone:
+    known = complete_before(history, day, "raw_logs", NAME)
+    if known is not None:
+        return known
     source, path = history.event_file("raw_logs", day), history.event_file(NAME, day)
-    if not source.exists():
-        raise dg.Failure(f"{source} is not there: materialise raw_logs of {day} first", allow_retries=False)
-    if path.exists() and path.stat().st_mtime > source.stat().st_mtime:
-        return DayDone(day, pq.read_metadata(path).num_rows, False)
     trees: dict[str, Templates] = {}
     for batch in pq.ParquetFile(source).iter_batches(columns=["time", "entity", "severity", "body"]):
         _learn(trees, batch)

@@ -4,10 +4,18 @@ from datetime import date
 
 import dagster as dg
 import duckdb
-import pyarrow.parquet as pq
 
 from monitor_assets.history import History, write_parquet
-from monitor_assets.ingestion.days import DAYS, IN_TENS, RETRIES, DayDone, days_asked, each_day, result_of
+from monitor_assets.ingestion.days import (
+    DAYS,
+    IN_TENS,
+    RETRIES,
+    DayDone,
+    complete_before,
+    days_asked,
+    each_day,
+    result_of,
+)
 from monitor_assets.ingestion.raw_events import raw_traces
 from monitor_assets.scope import TrainingScope
 
@@ -37,11 +45,10 @@ def service_graph(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg
 
 
 def _of_day(history: History, day: date) -> DayDone:
+    known = complete_before(history, day, "raw_traces", NAME)
+    if known is not None:
+        return known
     source, path = history.event_file("raw_traces", day), history.event_file(NAME, day)
-    if not source.exists():
-        raise dg.Failure(f"{source} is not there: materialise raw_traces of {day} first", allow_retries=False)
-    if path.exists() and path.stat().st_mtime > source.stat().st_mtime:
-        return DayDone(day, pq.read_metadata(path).num_rows, False)
     with duckdb.connect() as connection:
         edges = connection.execute(_EDGES, {"path": str(source)}).to_arrow_table()
     write_parquet(path, edges)

@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime, time, timedelta
 import dagster as dg
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from monitor_assets.history import History
 from monitor_assets.markdown import table
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2020-01-01", end_offset=1)  # today's, too: it is not over yet
@@ -66,6 +68,19 @@ def each_day(context: dg.AssetExecutionContext, days: Iterable[date], work: Call
             metadata={"failed": table(["day", "reason"], failed.items()), "done": len(done)},
         )
     return done
+
+
+def complete_before(history: History, day: date, source_asset: str, asset: str) -> DayDone | None:
+    """A day whose file was derived after its source was written; None where it is to be derived (again).
+
+    Raises dagster.Failure, not worth another try, where the source is not there.
+    """
+    source, path = history.event_file(source_asset, day), history.event_file(asset, day)
+    if not source.exists():
+        raise dg.Failure(f"{source} is not there: materialise {source_asset} of {day} first", allow_retries=False)
+    if path.exists() and path.stat().st_mtime > source.stat().st_mtime:
+        return DayDone(day, pq.read_metadata(path).num_rows, False)
+    return None
 
 
 def tell_days(context: dg.AssetExecutionContext, done: Iterable[DayDone]) -> None:
