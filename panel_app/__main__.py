@@ -14,6 +14,7 @@ from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging
 from forewarn.services.metrics import MetricsServer
 from panel_app.access import AccessError, access_of
+from panel_app.loop_lag import LoopLag
 from panel_app.server import build_server
 from panel_app.watcher import Watcher
 
@@ -48,7 +49,9 @@ def main() -> int:
         MetricsServer(settings, "dashboard", heartbeat.counters),
     ):
         watcher.start()
-        server.io_loop.call_later(0, _count_sessions, server, heartbeat)
+        lag = LoopLag(server.io_loop)
+        server.io_loop.call_later(0, lag.start)
+        server.io_loop.call_later(0, _count, server, heartbeat, lag)
         _stop_on_signals(server)
         logger.info("dashboard ready", url=f"{scheme(settings)}://{settings.bind_host}:{server.port}")
         server.start()
@@ -67,9 +70,10 @@ def _quieten() -> None:
     logging.getLogger("asyncio").addFilter(lambda record: "WebSocketClosedError" not in record.getMessage())
 
 
-def _count_sessions(server: Server, heartbeat: Heartbeat) -> None:
+def _count(server: Server, heartbeat: Heartbeat, lag: LoopLag) -> None:
     heartbeat.counters["open_pages"] = float(len(server.get_sessions()))
-    server.io_loop.call_later(2, _count_sessions, server, heartbeat)
+    heartbeat.counters["loop_lag_seconds_p99"] = lag.quantile(0.99)
+    server.io_loop.call_later(2, _count, server, heartbeat, lag)
 
 
 def _stop_on_signals(server: Server) -> None:

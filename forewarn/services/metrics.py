@@ -96,7 +96,10 @@ MEANING: dict[str, dict[str, str]] = {
         "samples_total": "Readings of this host and of the stack that were sent.",
         "failed_requests_total": "Requests that the gateway did not take.",
     },
-    "dashboard": {"open_pages": "Pages that readers have open."},
+    "dashboard": {
+        "open_pages": "Pages that readers have open.",
+        "loop_lag_seconds_p99": "99th percentile, over a minute, of how late the event loop is: what readers wait.",
+    },
 }
 
 
