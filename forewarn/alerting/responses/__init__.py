@@ -1,0 +1,1 @@
+"""Responses: what may be done about an incident beside telling people; off by default (docs/responses.md)."""
