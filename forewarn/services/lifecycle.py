@@ -11,7 +11,7 @@ import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
-from forewarn.stores.schema import create_tables
+from forewarn.stores.schema import SchemaIsNewerError, create_tables
 
 logger = structlog.get_logger(__name__)
 
@@ -65,10 +65,15 @@ def _rendering(log_format: str) -> list[Any]:
 
 
 def wait_for_tables(postgres_url: str, stop: threading.Event) -> None:
-    """Return when PostgreSQL has the tables, or when `stop` is set; says once a second that it waits."""
+    """Return when PostgreSQL has the tables, or when `stop` is set; says once a second that it waits.
+
+    Ends the process with a sentence where the database was upgraded by a newer Forewarn.
+    """
     while not stop.is_set():
         try:
             create_tables(postgres_url)
+        except SchemaIsNewerError as error:
+            sys.exit(str(error))
         except psycopg.OperationalError as error:
             logger.warning("waiting for PostgreSQL", error=str(error).strip())
             time.sleep(1)

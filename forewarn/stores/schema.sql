@@ -1,6 +1,11 @@
--- Tables of Forewarn. Every statement may run again. Times are event times unless a column says otherwise.
+-- Tables of Forewarn, as a fresh database gets them. Times are event times unless a column says otherwise.
+-- What changes here changes in a revision of forewarn/stores/migrations, too (docs/upgrading.md): a test compares them.
 
-create table if not exists metric_series (
+create table schema_revision (               -- of forewarn/stores/migrations; read at every start
+    version_num varchar(32) not null constraint schema_revision_pkc primary key
+);
+
+create table metric_series (
     series_id   bigint generated always as identity primary key,
     entity      text not null,
     name        text not null,              -- Series.name: signal{key=value}
@@ -11,22 +16,22 @@ create table if not exists metric_series (
     unique (entity, name)
 );
 
-create table if not exists metric_samples (  -- a hypertable where TimescaleDB is, else one partition a day
+create table metric_samples (  -- a hypertable where TimescaleDB is, else one partition a day
     series_id   bigint not null,
     time        timestamptz not null,
     value       double precision not null
 ) partition by range (time);
-create index if not exists metric_samples_series_time on metric_samples (series_id, time);
+create index metric_samples_series_time on metric_samples (series_id, time);
 
-create index if not exists metric_samples_time on metric_samples
+create index metric_samples_time on metric_samples
     using brin (time) with (pages_per_range = 32, autosummarize = on);
 
-create table if not exists rollup_pending (  -- 5-minute cells that got samples since they were rolled up
+create table rollup_pending (  -- 5-minute cells that got samples since they were rolled up
     cell        timestamptz not null,
     recorded_at timestamptz not null default clock_timestamp()
 );
 
-create table if not exists metric_rollups_5m (
+create table metric_rollups_5m (
     series_id bigint not null,
     time      timestamptz not null,          -- start of the cell
     min       double precision not null,
@@ -36,9 +41,9 @@ create table if not exists metric_rollups_5m (
     last      double precision not null,
     primary key (series_id, time)
 );
-create index if not exists metric_rollups_5m_time on metric_rollups_5m (time);
+create index metric_rollups_5m_time on metric_rollups_5m (time);
 
-create table if not exists metric_rollups_1h (
+create table metric_rollups_1h (
     series_id bigint not null,
     time      timestamptz not null,
     min       double precision not null,
@@ -48,9 +53,9 @@ create table if not exists metric_rollups_1h (
     last      double precision not null,
     primary key (series_id, time)
 );
-create index if not exists metric_rollups_1h_time on metric_rollups_1h (time);
+create index metric_rollups_1h_time on metric_rollups_1h (time);
 
-create table if not exists imported_spans (  -- stored with what was imported, in one transaction
+create table imported_spans (  -- stored with what was imported, in one transaction
     source      text not null,               -- address without user and password, or file
     selector    text not null,
     namespace   text not null,
@@ -62,18 +67,18 @@ create table if not exists imported_spans (  -- stored with what was imported, i
     primary key (source, selector, namespace, step_ms, start_at)
 );
 
-create table if not exists log_records (
+create table log_records (
     time        timestamptz not null,
     entity      text not null,
     severity    text not null,
     body        text not null,
     attributes  jsonb not null default '{}'
 );
-create index if not exists log_records_entity_time on log_records (entity, time);
-create index if not exists log_records_time on log_records using brin (time);
-create index if not exists log_records_deployments on log_records (time) where attributes->>'event.name' = 'deployment';
+create index log_records_entity_time on log_records (entity, time);
+create index log_records_time on log_records using brin (time);
+create index log_records_deployments on log_records (time) where attributes->>'event.name' = 'deployment';
 
-create table if not exists spans (
+create table spans (
     time             timestamptz not null,   -- start
     trace_id         bytea not null,
     span_id          bytea not null,
@@ -83,10 +88,10 @@ create table if not exists spans (
     duration_seconds double precision not null,
     error            boolean not null
 );
-create index if not exists spans_entity_time on spans (entity, time);
-create index if not exists spans_time on spans using brin (time);
+create index spans_entity_time on spans (entity, time);
+create index spans_time on spans using brin (time);
 
-create table if not exists service_edges (   -- who calls whom
+create table service_edges (   -- who calls whom
     client     text not null,
     server     text not null,
     calls      bigint not null default 0,
@@ -95,16 +100,16 @@ create table if not exists service_edges (   -- who calls whom
     primary key (client, server)
 );
 
-create table if not exists activity_events (
+create table activity_events (
     time     timestamptz not null,
     service  text not null,
     action   text not null,
     user_hash text,
     count    integer not null default 1
 );
-create index if not exists activity_events_time on activity_events using brin (time);
+create index activity_events_time on activity_events using brin (time);
 
-create table if not exists consumer_offsets ( -- stored with what was consumed, in one transaction
+create table consumer_offsets ( -- stored with what was consumed, in one transaction
     consumer_group text not null,
     topic          text not null,
     partition      integer not null,
@@ -112,7 +117,7 @@ create table if not exists consumer_offsets ( -- stored with what was consumed, 
     primary key (consumer_group, topic, partition)
 );
 
-create table if not exists connector_states ( -- what the connector has counted; stored with its offsets
+create table connector_states ( -- what the connector has counted; stored with its offsets
     topic     text not null,
     partition integer not null,
     entity    text not null,                -- '' for the clocks of the partition
@@ -120,7 +125,7 @@ create table if not exists connector_states ( -- what the connector has counted;
     primary key (topic, partition, entity)
 );
 
-create table if not exists log_templates (   -- what the lines of an entity look like
+create table log_templates (   -- what the lines of an entity look like
     entity      text not null,
     template_id text not null,              -- attribute log.template.id of log.template.rate
     template    text not null,              -- from outside, like the example: escape it
@@ -132,9 +137,9 @@ create table if not exists log_templates (   -- what the lines of an entity look
     errors      bigint not null,
     primary key (entity, template_id)
 );
-create index if not exists log_templates_first_seen on log_templates (first_seen);
+create index log_templates_first_seen on log_templates (first_seen);
 
-create table if not exists risks (           -- the ledger: append only
+create table risks (           -- the ledger: append only
     risk_id       uuid primary key,
     episode       uuid not null,
     revision      integer not null,
@@ -152,12 +157,12 @@ create table if not exists risks (           -- the ledger: append only
     payload       jsonb not null,            -- the whole Risk
     recorded_at   timestamptz not null default now()
 );
-create index if not exists risks_episode on risks (episode, revision);
-create index if not exists risks_entity on risks (entity, predicted_at);
-create index if not exists risks_expiry on risks (expires_at);
-create index if not exists risks_opened on risks (mode, entity) where state = 'open';
+create index risks_episode on risks (episode, revision);
+create index risks_entity on risks (entity, predicted_at);
+create index risks_expiry on risks (expires_at);
+create index risks_opened on risks (mode, entity) where state = 'open';
 
-create table if not exists failures (        -- what really happened, seen in the telemetry
+create table failures (        -- what really happened, seen in the telemetry
     entity       text not null,
     signal       text not null,
     mode         text not null,
@@ -169,9 +174,9 @@ create table if not exists failures (        -- what really happened, seen in th
     episode      uuid,                       -- the one that spoke of it; one of its own for a miss
     primary key (entity, signal, failed_at)
 );
-create index if not exists failures_episode on failures (episode);
+create index failures_episode on failures (episode);
 
-create table if not exists outcomes (        -- one for each prediction, once its horizon has passed or it failed
+create table outcomes (        -- one for each prediction, once its horizon has passed or it failed
     risk_id       uuid primary key references risks,
     episode       uuid not null,
     outcome       text not null,             -- hit, late, averted, expired, dismissed
@@ -181,9 +186,9 @@ create table if not exists outcomes (        -- one for each prediction, once it
     error_seconds double precision,          -- predicted median - lead
     inside_80     boolean                    -- was the failure inside the 80 % interval
 );
-create index if not exists outcomes_episode on outcomes (episode);
+create index outcomes_episode on outcomes (episode);
 
-create table if not exists incidents (       -- the latest version of each
+create table incidents (       -- the latest version of each
     incident_id uuid primary key,
     version     integer not null,
     state       text not null,
@@ -196,9 +201,9 @@ create table if not exists incidents (       -- the latest version of each
     failed_at   timestamptz,
     payload     jsonb not null               -- the whole Incident
 );
-create index if not exists incidents_state on incidents (state, updated_at);
+create index incidents_state on incidents (state, updated_at);
 
-create table if not exists incident_history ( -- every version, append only
+create table incident_history ( -- every version, append only
     incident_id uuid not null,
     version     integer not null,
     payload     jsonb not null,
@@ -206,9 +211,9 @@ create table if not exists incident_history ( -- every version, append only
     published   boolean not null default false, -- on topic `incidents`
     primary key (incident_id, version)
 );
-create index if not exists incident_history_unpublished on incident_history (recorded_at) where not published;
+create index incident_history_unpublished on incident_history (recorded_at) where not published;
 
-create table if not exists incident_causes ( -- where the telemetry around it points to, ranked; it is a hypothesis
+create table incident_causes ( -- where the telemetry around it points to, ranked; it is a hypothesis
     incident_id  uuid not null,
     about        text not null,              -- 'prediction' or 'failure'
     relation     text not null,              -- to the cause that the incident names: same, other, none
@@ -221,12 +226,12 @@ create table if not exists incident_causes ( -- where the telemetry around it po
     primary key (incident_id, about)
 );
 
-create table if not exists incident_episodes (
+create table incident_episodes (
     episode     uuid primary key,
     incident_id uuid not null
 );
 
-create table if not exists outbox (          -- a message to a channel, sent once for each state
+create table outbox (          -- a message to a channel, sent once for each state
     message_id   uuid primary key,
     incident_id  uuid not null,
     version      integer not null,
@@ -237,30 +242,23 @@ create table if not exists outbox (          -- a message to a channel, sent onc
     next_attempt timestamptz not null default now(),
     last_error   text,
     created_at   timestamptz not null default now(),
-    sent_at      timestamptz
+    sent_at      timestamptz,
+    sequence     integer not null default 0, -- of what may be told again: 'repeated', 'updated'
+    route        text not null default '',   -- of the alerting file
+    group_key    text not null default '',   -- what is told together
+    held_for     text,                       -- silence, inhibited, rate_limit …
+    why          text not null default '',   -- the last decision, in words
+    released_at  timestamptz,                -- decided: to be sent
+    batch_id     uuid,                       -- sent as one message with others
+    told         jsonb not null default '{}', -- what it says, to compare with later
+    receipt      jsonb not null default '{}', -- by which the channel finds its thread
+    attempt_started_at timestamptz           -- set while it is being sent
 );
-do $$ begin
-    if not exists (select from information_schema.columns
-                   where table_schema = current_schema() and table_name = 'outbox' and column_name = 'held_for') then
-        alter table outbox drop constraint if exists outbox_incident_id_channel_reason_key;
-        alter table outbox add column sequence integer not null default 0;  -- of what may be told again: 'repeated', 'updated'
-        alter table outbox add column route text not null default '';       -- of the alerting file
-        alter table outbox add column group_key text not null default '';   -- what is told together
-        alter table outbox add column held_for text;                        -- silence, inhibited, rate_limit …
-        alter table outbox add column why text not null default '';         -- the last decision, in words
-        alter table outbox add column released_at timestamptz;              -- decided: to be sent
-        alter table outbox add column batch_id uuid;                        -- sent as one message with others
-        alter table outbox add column told jsonb not null default '{}';     -- what it says, to compare with later
-        alter table outbox add column receipt jsonb not null default '{}';  -- by which the channel finds its thread
-        alter table outbox add column attempt_started_at timestamptz;       -- set while it is being sent
-        update outbox set status = 'held', held_for = 'silence' where status = 'silenced';
-    end if;
-end $$;
-create index if not exists outbox_incident on outbox (incident_id);
-create index if not exists outbox_waiting on outbox (channel, created_at) where status in ('pending', 'held');
-create index if not exists outbox_released on outbox (channel, released_at);
+create index outbox_incident on outbox (incident_id);
+create index outbox_waiting on outbox (channel, created_at) where status in ('pending', 'held');
+create index outbox_released on outbox (channel, released_at);
 
-create table if not exists feedback (        -- what engineers said
+create table feedback (        -- what engineers said
     feedback_id uuid primary key,
     incident_id uuid,
     episode     uuid,
@@ -270,9 +268,9 @@ create table if not exists feedback (        -- what engineers said
     given_at    timestamptz not null default now(),
     handled     boolean not null default false -- the alerter has drawn its consequences
 );
-create index if not exists feedback_unhandled on feedback (given_at) where not handled;
+create index feedback_unhandled on feedback (given_at) where not handled;
 
-create table if not exists silences (
+create table silences (
     silence_id uuid primary key,
     matcher    jsonb not null,               -- {"entity": "shop/api", "mode": "disk_full"}; a missing key matches all
     starts_at  timestamptz not null,
@@ -281,7 +279,7 @@ create table if not exists silences (
     author     text not null
 );
 
-create table if not exists maintenance_windows ( -- beside those of the alerting file; see forewarn.alerting.calendars
+create table maintenance_windows ( -- beside those of the alerting file; see forewarn.alerting.calendars
     window_id  uuid primary key,
     name       text not null,
     matcher    jsonb not null,
@@ -296,16 +294,16 @@ create table if not exists maintenance_windows ( -- beside those of the alerting
     ended_at   timestamptz                   -- called off
 );
 
-create table if not exists abstentions ( -- the latest of each signal: why nothing is said; '' = it knows again
+create table abstentions ( -- the latest of each signal: why nothing is said; '' = it knows again
     entity text not null,
     signal text not null,
     reason text not null,
     at     timestamptz not null,
+    code   text not null default '',         -- 'no_data', 'regime_change' …
     primary key (entity, signal)
 );
-alter table abstentions add column if not exists code text not null default ''; -- 'no_data', 'regime_change' …
 
-create table if not exists anomalies (       -- an entity behaves as its own past did not foretell; nobody is paged
+create table anomalies (       -- an entity behaves as its own past did not foretell; nobody is paged
     entity   text not null,
     since    timestamptz not null,
     ended_at timestamptz,                    -- null while it lasts
@@ -314,14 +312,14 @@ create table if not exists anomalies (       -- an entity behaves as its own pas
     drivers  jsonb not null,                 -- as in topic `observations`
     primary key (entity, since)
 );
-create index if not exists anomalies_since on anomalies (since);
+create index anomalies_since on anomalies (since);
 
-create table if not exists watermarks (      -- event clock of each namespace
+create table watermarks (      -- event clock of each namespace
     namespace text primary key,
     at        timestamptz not null
 );
 
-create table if not exists model_versions (  -- the registry's view of what serves
+create table model_versions (  -- the registry's view of what serves
     version         text primary key,        -- tag in BentoML's model store
     stage           text not null,           -- candidate, shadow, champion, retired, withheld, broken
     feature_version text not null,
@@ -330,16 +328,16 @@ create table if not exists model_versions (  -- the registry's view of what serv
     data_to         timestamptz not null,
     metrics         jsonb not null,          -- {"metric": {"value": …, "baselines": {…}}}
     reason          text not null,           -- why it has this stage
-    changed_at      timestamptz not null default now()
+    changed_at      timestamptz not null default now(),
+    revision        bigint not null default 0, -- of its last change of stage
+    promoted_at     timestamptz,             -- when it last became champion
+    trained_on      jsonb not null default '{}' -- namespace, signals, code
 );
-create unique index if not exists model_versions_champion on model_versions (stage) where stage = 'champion';
-create unique index if not exists model_versions_shadow on model_versions (stage) where stage = 'shadow';
-create sequence if not exists model_revisions;
-alter table model_versions add column if not exists revision bigint not null default 0; -- of its last change of stage
-alter table model_versions add column if not exists promoted_at timestamptz; -- when it last became champion
-alter table model_versions add column if not exists trained_on jsonb not null default '{}'; -- namespace, signals, code
+create unique index model_versions_champion on model_versions (stage) where stage = 'champion';
+create unique index model_versions_shadow on model_versions (stage) where stage = 'shadow';
+create sequence model_revisions;
 
-create table if not exists shadow_predictions ( -- what champion and shadow said of the same rows, while there is a shadow
+create table shadow_predictions ( -- what champion and shadow said of the same rows, while there is a shadow
     model_version   text not null,
     role            text not null,           -- champion, shadow: at that time
     state           text not null,           -- 'sample', or 'open', 'update', 'withdrawn' of an episode of its own
@@ -358,9 +356,9 @@ create table if not exists shadow_predictions ( -- what champion and shadow said
     recorded_at     timestamptz not null default now(),
     primary key (model_version, entity, signal, predicted_at, state)
 );
-create index if not exists shadow_predictions_time on shadow_predictions using brin (recorded_at);
+create index shadow_predictions_time on shadow_predictions using brin (recorded_at);
 
-create table if not exists model_health (    -- how a model does, by predictor process and minute of wall clock
+create table model_health (    -- how a model does, by predictor process and minute of wall clock
     model_version text not null,
     role          text not null,             -- champion, shadow
     instance      text not null,
@@ -378,7 +376,7 @@ create table if not exists model_health (    -- how a model does, by predictor p
     primary key (model_version, role, instance, minute)
 );
 
-create table if not exists reports (         -- HTML reports, by kind: drift, backtest, calibration
+create table reports (         -- HTML reports, by kind: drift, backtest, calibration
     report_id  uuid primary key,
     kind       text not null,
     created_at timestamptz not null default now(),
@@ -386,7 +384,7 @@ create table if not exists reports (         -- HTML reports, by kind: drift, ba
     path       text not null                 -- below FOREWARN_HOME
 );
 
-create table if not exists audit (           -- every decision with its reason
+create table audit (           -- every decision with its reason
     audit_id bigint generated always as identity primary key,
     at       timestamptz not null default now(),
     actor    text not null,
@@ -394,9 +392,9 @@ create table if not exists audit (           -- every decision with its reason
     subject  text not null,
     reason   text not null
 );
-create index if not exists audit_subject on audit (subject, at);
+create index audit_subject on audit (subject, at);
 
-create table if not exists service_status (  -- one row a running process, refreshed every few seconds
+create table service_status (  -- one row a running process, refreshed every few seconds
     service    text not null,
     instance   text not null,
     pid        integer not null,
@@ -406,7 +404,7 @@ create table if not exists service_status (  -- one row a running process, refre
     primary key (service, instance)
 );
 
-create table if not exists capacity_forecasts ( -- the newest of each limited signal: when it fills up within a week
+create table capacity_forecasts ( -- the newest of each limited signal: when it fills up within a week
     entity         text not null,
     signal         text not null,
     mode           text not null,
@@ -429,9 +427,9 @@ create table if not exists capacity_forecasts ( -- the newest of each limited si
     recorded_at    timestamptz not null default now(),
     primary key (entity, signal)
 );
-create index if not exists capacity_forecasts_soonest on capacity_forecasts (probability_7d desc);
+create index capacity_forecasts_soonest on capacity_forecasts (probability_7d desc);
 
-create table if not exists alarm_control (   -- how far the threshold of paging is raised; the newest row holds
+create table alarm_control (   -- how far the threshold of paging is raised; the newest row holds
     control_id      bigint generated always as identity primary key,
     at              timestamptz not null default now(),
     raised          double precision not null,   -- log-odds above the model's own threshold
@@ -442,7 +440,7 @@ create table if not exists alarm_control (   -- how far the threshold of paging 
     reason          text not null
 );
 
-create table if not exists smoke_results (   -- would we have seen it here? synthetic degradations in a copy of the stream
+create table smoke_results (   -- would we have seen it here? synthetic degradations in a copy of the stream
     run_id         uuid not null,
     at             timestamptz not null default now(),
     model_version  text not null,
@@ -453,9 +451,9 @@ create table if not exists smoke_results (   -- would we have seen it here? synt
     median_lead_seconds double precision,
     primary key (run_id, entity, kind)
 );
-create index if not exists smoke_results_at on smoke_results (at);
+create index smoke_results_at on smoke_results (at);
 
-create table if not exists rule_states (     -- rules of a team's own that hold now; see forewarn.alerting.rules
+create table rule_states (     -- rules of a team's own that hold now; see forewarn.alerting.rules
     rule        text not null,
     entity      text not null,
     series      text not null,               -- '' where the rule is about the entity
@@ -465,7 +463,7 @@ create table if not exists rule_states (     -- rules of a team's own that hold 
     primary key (rule, entity, series)
 );
 
-create table if not exists api_tokens (      -- of the doors; see forewarn.stores.tokens
+create table api_tokens (      -- of the doors; see forewarn.stores.tokens
     token_id     text primary key,           -- what people name it by
     name         text not null,              -- whose it is; a token and its successor may share it
     scopes       text[] not null,
@@ -476,3 +474,49 @@ create table if not exists api_tokens (      -- of the doors; see forewarn.store
     revoked_at   timestamptz,
     last_used_at timestamptz                 -- to about a minute
 );
+
+create table responses (       -- what was proposed, approved and done; see forewarn.alerting.responses
+    response_id   uuid primary key,          -- what it calls or runs is told it, so that it can tell repetitions
+    response      text not null,             -- its name in the file
+    kind          text not null,             -- webhook, command
+    incident_id   uuid not null,
+    entity        text not null,
+    status        text not null,             -- proposed, approved, declined, expired, superseded, running, succeeded,
+                                             -- failed, unknown, dry_run
+    automatic     boolean not null,
+    averts        boolean not null,
+    plan          jsonb not null,            -- what would be done, with the names of secrets
+    facts         jsonb not null,            -- what placeholders stood for
+    why           text not null,             -- why it was proposed
+    proposed_at   timestamptz not null default clock_timestamp(),  -- this and all below: wall clock, but acted_at
+    expires_at    timestamptz not null,
+    decided_by    text,
+    decided_at    timestamptz,
+    note          text not null default '',  -- what was said with the decision
+    held_for      text,                      -- cooldown, rate_limit … : why it does not run yet
+    held_why      text not null default '',
+    term          uuid,                      -- of the process that ran it
+    started_at    timestamptz,
+    ended_at      timestamptz,
+    outcome       text not null default '',
+    output        text not null default '',  -- its end and begin, scrubbed
+    acted_at      timestamptz                -- event clock of the namespace when it succeeded
+);
+create unique index responses_once on responses (response, incident_id)
+    where status not in ('superseded', 'dry_run');
+create unique index responses_rehearsed_once on responses (response, incident_id)
+    where status = 'dry_run';
+create unique index responses_one_at_a_time on responses (entity) where status = 'running';
+create index responses_incident on responses (incident_id);
+create index responses_pending on responses (proposed_at) where status in ('proposed', 'approved');
+create index responses_started on responses (started_at) where started_at is not null;
+
+create table abstention_history (            -- when the reason to be silent about a signal became another
+    entity text not null,
+    signal text not null,
+    time   timestamptz not null,             -- since when; it ends with the next
+    code   text not null,                    -- '' from when on it is judged again
+    reason text not null,
+    primary key (entity, signal, time)
+);
+create index abstention_history_time on abstention_history using brin (time);

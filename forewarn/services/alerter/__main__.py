@@ -24,7 +24,7 @@ from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
 from forewarn.stores.offsets import Overtaken
-from forewarn.stores.schema import create_tables
+from forewarn.stores.schema import SchemaIsNewerError, create_tables
 
 logger = structlog.get_logger(__name__)
 
@@ -110,6 +110,8 @@ def main() -> None:
     configure_logging(settings)
     try:
         run(settings, stop_event())
+    except SchemaIsNewerError as error:
+        sys.exit(str(error))
     except (PolicyError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"alerter: the alerting file {settings.alerting} cannot be used:\n{error}")
 

@@ -1,6 +1,7 @@
 """Prepares broker and database for the services: databases, tables, topics, and offsets that fit the log."""
 
 import argparse
+import sys
 import time
 
 import psycopg
@@ -11,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from forewarn.config.settings import Settings
 from forewarn.services.lifecycle import configure_logging
 from forewarn.stores.log import create_topics
-from forewarn.stores.schema import create_tables
+from forewarn.stores.schema import SchemaIsNewerError, create_tables
 
 _log = structlog.get_logger(__name__)
 
@@ -63,7 +64,10 @@ def main() -> None:
         wait_for_database(make_conninfo(url, dbname="postgres"))
         _log.info("database is there", name=name, created=create_database(url, name))
     wait_for_database(url)
-    create_tables(url)
+    try:
+        create_tables(url)
+    except SchemaIsNewerError as error:
+        sys.exit(str(error))
     _log.info("tables are there", database=conninfo_to_dict(url)["dbname"])
     create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
     _log.info("topics are there", broker=settings.kafka_bootstrap)

@@ -1,0 +1,478 @@
+-- Tables of Forewarn. Every statement may run again. Times are event times unless a column says otherwise.
+
+create table if not exists metric_series (
+    series_id   bigint generated always as identity primary key,
+    entity      text not null,
+    name        text not null,              -- Series.name: signal{key=value}
+    signal      text not null,
+    attributes  jsonb not null default '{}',
+    kind        text not null,              -- gauge, cumulative, delta
+    unit        text not null default '',
+    unique (entity, name)
+);
+
+create table if not exists metric_samples (  -- a hypertable where TimescaleDB is, else one partition a day
+    series_id   bigint not null,
+    time        timestamptz not null,
+    value       double precision not null
+) partition by range (time);
+create index if not exists metric_samples_series_time on metric_samples (series_id, time);
+
+create index if not exists metric_samples_time on metric_samples
+    using brin (time) with (pages_per_range = 32, autosummarize = on);
+
+create table if not exists rollup_pending (  -- 5-minute cells that got samples since they were rolled up
+    cell        timestamptz not null,
+    recorded_at timestamptz not null default clock_timestamp()
+);
+
+create table if not exists metric_rollups_5m (
+    series_id bigint not null,
+    time      timestamptz not null,          -- start of the cell
+    min       double precision not null,
+    max       double precision not null,
+    mean      double precision not null,
+    count     bigint not null,
+    last      double precision not null,
+    primary key (series_id, time)
+);
+create index if not exists metric_rollups_5m_time on metric_rollups_5m (time);
+
+create table if not exists metric_rollups_1h (
+    series_id bigint not null,
+    time      timestamptz not null,
+    min       double precision not null,
+    max       double precision not null,
+    mean      double precision not null,
+    count     bigint not null,
+    last      double precision not null,
+    primary key (series_id, time)
+);
+create index if not exists metric_rollups_1h_time on metric_rollups_1h (time);
+
+create table if not exists imported_spans (  -- stored with what was imported, in one transaction
+    source      text not null,               -- address without user and password, or file
+    selector    text not null,
+    namespace   text not null,
+    step_ms     bigint not null,             -- 0: raw samples
+    start_at    timestamptz not null,
+    stop_at     timestamptz not null,        -- exclusive
+    samples     bigint not null,
+    recorded_at timestamptz not null default now(),
+    primary key (source, selector, namespace, step_ms, start_at)
+);
+
+create table if not exists log_records (
+    time        timestamptz not null,
+    entity      text not null,
+    severity    text not null,
+    body        text not null,
+    attributes  jsonb not null default '{}'
+);
+create index if not exists log_records_entity_time on log_records (entity, time);
+create index if not exists log_records_time on log_records using brin (time);
+create index if not exists log_records_deployments on log_records (time) where attributes->>'event.name' = 'deployment';
+
+create table if not exists spans (
+    time             timestamptz not null,   -- start
+    trace_id         bytea not null,
+    span_id          bytea not null,
+    parent_span_id   bytea,
+    entity           text not null,
+    operation        text not null,
+    duration_seconds double precision not null,
+    error            boolean not null
+);
+create index if not exists spans_entity_time on spans (entity, time);
+create index if not exists spans_time on spans using brin (time);
+
+create table if not exists service_edges (   -- who calls whom
+    client     text not null,
+    server     text not null,
+    calls      bigint not null default 0,
+    errors     bigint not null default 0,
+    last_seen  timestamptz not null,
+    primary key (client, server)
+);
+
+create table if not exists activity_events (
+    time     timestamptz not null,
+    service  text not null,
+    action   text not null,
+    user_hash text,
+    count    integer not null default 1
+);
+create index if not exists activity_events_time on activity_events using brin (time);
+
+create table if not exists consumer_offsets ( -- stored with what was consumed, in one transaction
+    consumer_group text not null,
+    topic          text not null,
+    partition      integer not null,
+    next_offset    bigint not null,
+    primary key (consumer_group, topic, partition)
+);
+
+create table if not exists connector_states ( -- what the connector has counted; stored with its offsets
+    topic     text not null,
+    partition integer not null,
+    entity    text not null,                -- '' for the clocks of the partition
+    state     bytea not null,
+    primary key (topic, partition, entity)
+);
+
+create table if not exists log_templates (   -- what the lines of an entity look like
+    entity      text not null,
+    template_id text not null,              -- attribute log.template.id of log.template.rate
+    template    text not null,              -- from outside, like the example: escape it
+    severity    text not null,
+    example     text not null,              -- the first line, cut
+    first_seen  timestamptz not null,
+    last_seen   timestamptz not null,
+    count       bigint not null,
+    errors      bigint not null,
+    primary key (entity, template_id)
+);
+create index if not exists log_templates_first_seen on log_templates (first_seen);
+
+create table if not exists risks (           -- the ledger: append only
+    risk_id       uuid primary key,
+    episode       uuid not null,
+    revision      integer not null,
+    state         text not null,
+    entity        text not null,
+    signal        text not null,
+    mode          text not null,
+    predicted_at  timestamptz not null,
+    expires_at    timestamptz not null,
+    probability   double precision not null,
+    p10_seconds   double precision,
+    p50_seconds   double precision,
+    p90_seconds   double precision,
+    model_version text not null,
+    payload       jsonb not null,            -- the whole Risk
+    recorded_at   timestamptz not null default now()
+);
+create index if not exists risks_episode on risks (episode, revision);
+create index if not exists risks_entity on risks (entity, predicted_at);
+create index if not exists risks_expiry on risks (expires_at);
+create index if not exists risks_opened on risks (mode, entity) where state = 'open';
+
+create table if not exists failures (        -- what really happened, seen in the telemetry
+    entity       text not null,
+    signal       text not null,
+    mode         text not null,
+    failed_at    timestamptz not null,
+    recovered_at timestamptz,
+    value        double precision not null,
+    limit_value  double precision not null,
+    predicted    boolean not null,           -- false: a miss
+    episode      uuid,                       -- the one that spoke of it; one of its own for a miss
+    primary key (entity, signal, failed_at)
+);
+create index if not exists failures_episode on failures (episode);
+
+create table if not exists outcomes (        -- one for each prediction, once its horizon has passed or it failed
+    risk_id       uuid primary key references risks,
+    episode       uuid not null,
+    outcome       text not null,             -- hit, late, averted, expired, dismissed
+    resolved_at   timestamptz not null,
+    failed_at     timestamptz,
+    lead_seconds  double precision,          -- failed_at - predicted_at
+    error_seconds double precision,          -- predicted median - lead
+    inside_80     boolean                    -- was the failure inside the 80 % interval
+);
+create index if not exists outcomes_episode on outcomes (episode);
+
+create table if not exists incidents (       -- the latest version of each
+    incident_id uuid primary key,
+    version     integer not null,
+    state       text not null,
+    severity    text not null,
+    entity      text not null,
+    mode        text not null,
+    title       text not null,
+    opened_at   timestamptz not null,
+    updated_at  timestamptz not null,
+    failed_at   timestamptz,
+    payload     jsonb not null               -- the whole Incident
+);
+create index if not exists incidents_state on incidents (state, updated_at);
+
+create table if not exists incident_history ( -- every version, append only
+    incident_id uuid not null,
+    version     integer not null,
+    payload     jsonb not null,
+    recorded_at timestamptz not null default now(),
+    published   boolean not null default false, -- on topic `incidents`
+    primary key (incident_id, version)
+);
+create index if not exists incident_history_unpublished on incident_history (recorded_at) where not published;
+
+create table if not exists incident_causes ( -- where the telemetry around it points to, ranked; it is a hypothesis
+    incident_id  uuid not null,
+    about        text not null,              -- 'prediction' or 'failure'
+    relation     text not null,              -- to the cause that the incident names: same, other, none
+    sentence     text not null,              -- what it adds; '' where nothing
+    suspects     jsonb not null,             -- entity, score, reasons, queries; most likely first
+    window_start timestamptz not null,       -- what came until window_end was held against what came before
+    window_end   timestamptz not null,
+    seconds      double precision not null,  -- that it took
+    looked_at    timestamptz not null default now(),  -- wall clock
+    primary key (incident_id, about)
+);
+
+create table if not exists incident_episodes (
+    episode     uuid primary key,
+    incident_id uuid not null
+);
+
+create table if not exists outbox (          -- a message to a channel, sent once for each state
+    message_id   uuid primary key,
+    incident_id  uuid not null,
+    version      integer not null,
+    channel      text not null,
+    reason       text not null,              -- 'opened', 'failed', 'resolved' …
+    status       text not null default 'pending',  -- held, pending, sent, failed, dropped
+    attempts     integer not null default 0,
+    next_attempt timestamptz not null default now(),
+    last_error   text,
+    created_at   timestamptz not null default now(),
+    sent_at      timestamptz
+);
+do $$ begin
+    if not exists (select from information_schema.columns
+                   where table_schema = current_schema() and table_name = 'outbox' and column_name = 'held_for') then
+        alter table outbox drop constraint if exists outbox_incident_id_channel_reason_key;
+        alter table outbox add column sequence integer not null default 0;  -- of what may be told again: 'repeated', 'updated'
+        alter table outbox add column route text not null default '';       -- of the alerting file
+        alter table outbox add column group_key text not null default '';   -- what is told together
+        alter table outbox add column held_for text;                        -- silence, inhibited, rate_limit …
+        alter table outbox add column why text not null default '';         -- the last decision, in words
+        alter table outbox add column released_at timestamptz;              -- decided: to be sent
+        alter table outbox add column batch_id uuid;                        -- sent as one message with others
+        alter table outbox add column told jsonb not null default '{}';     -- what it says, to compare with later
+        alter table outbox add column receipt jsonb not null default '{}';  -- by which the channel finds its thread
+        alter table outbox add column attempt_started_at timestamptz;       -- set while it is being sent
+        update outbox set status = 'held', held_for = 'silence' where status = 'silenced';
+    end if;
+end $$;
+create index if not exists outbox_incident on outbox (incident_id);
+create index if not exists outbox_waiting on outbox (channel, created_at) where status in ('pending', 'held');
+create index if not exists outbox_released on outbox (channel, released_at);
+
+create table if not exists feedback (        -- what engineers said
+    feedback_id uuid primary key,
+    incident_id uuid,
+    episode     uuid,
+    verdict     text not null,               -- confirmed, dismissed, averted
+    note        text not null default '',
+    author      text not null,
+    given_at    timestamptz not null default now(),
+    handled     boolean not null default false -- the alerter has drawn its consequences
+);
+create index if not exists feedback_unhandled on feedback (given_at) where not handled;
+
+create table if not exists silences (
+    silence_id uuid primary key,
+    matcher    jsonb not null,               -- {"entity": "shop/api", "mode": "disk_full"}; a missing key matches all
+    starts_at  timestamptz not null,
+    ends_at    timestamptz not null,
+    reason     text not null,
+    author     text not null
+);
+
+create table if not exists maintenance_windows ( -- beside those of the alerting file; see forewarn.alerting.calendars
+    window_id  uuid primary key,
+    name       text not null,
+    matcher    jsonb not null,
+    timezone   text not null,
+    starts     text not null,                -- local wall time of the first, without offset
+    until      text,                         -- local time of day, or
+    duration_seconds double precision,
+    rrule      text not null default '',
+    comment    text not null default '',
+    author     text not null,
+    created_at timestamptz not null default now(),
+    ended_at   timestamptz                   -- called off
+);
+
+create table if not exists abstentions ( -- the latest of each signal: why nothing is said; '' = it knows again
+    entity text not null,
+    signal text not null,
+    reason text not null,
+    at     timestamptz not null,
+    primary key (entity, signal)
+);
+alter table abstentions add column if not exists code text not null default ''; -- 'no_data', 'regime_change' …
+
+create table if not exists anomalies (       -- an entity behaves as its own past did not foretell; nobody is paged
+    entity   text not null,
+    since    timestamptz not null,
+    ended_at timestamptz,                    -- null while it lasts
+    p_value  double precision not null,
+    text     text not null,
+    drivers  jsonb not null,                 -- as in topic `observations`
+    primary key (entity, since)
+);
+create index if not exists anomalies_since on anomalies (since);
+
+create table if not exists watermarks (      -- event clock of each namespace
+    namespace text primary key,
+    at        timestamptz not null
+);
+
+create table if not exists model_versions (  -- the registry's view of what serves
+    version         text primary key,        -- tag in BentoML's model store
+    stage           text not null,           -- candidate, shadow, champion, retired, withheld, broken
+    feature_version text not null,
+    trained_at      timestamptz not null,
+    data_from       timestamptz not null,
+    data_to         timestamptz not null,
+    metrics         jsonb not null,          -- {"metric": {"value": …, "baselines": {…}}}
+    reason          text not null,           -- why it has this stage
+    changed_at      timestamptz not null default now()
+);
+create unique index if not exists model_versions_champion on model_versions (stage) where stage = 'champion';
+create unique index if not exists model_versions_shadow on model_versions (stage) where stage = 'shadow';
+create sequence if not exists model_revisions;
+alter table model_versions add column if not exists revision bigint not null default 0; -- of its last change of stage
+alter table model_versions add column if not exists promoted_at timestamptz; -- when it last became champion
+alter table model_versions add column if not exists trained_on jsonb not null default '{}'; -- namespace, signals, code
+
+create table if not exists shadow_predictions ( -- what champion and shadow said of the same rows, while there is a shadow
+    model_version   text not null,
+    role            text not null,           -- champion, shadow: at that time
+    state           text not null,           -- 'sample', or 'open', 'update', 'withdrawn' of an episode of its own
+    entity          text not null,
+    signal          text not null,
+    mode            text not null,
+    predicted_at    timestamptz not null,    -- event time; a sample of one role has its partner at the same time
+    horizon_seconds double precision not null,
+    probability     double precision not null, -- of the failure within the horizon
+    threshold       double precision not null, -- probability from which on this model tells a risk
+    p10_seconds     double precision,
+    p50_seconds     double precision,
+    p90_seconds     double precision,
+    episode         uuid,                    -- episode_of(…) of a told one; null for a sample
+    revision        integer not null default 0,
+    recorded_at     timestamptz not null default now(),
+    primary key (model_version, entity, signal, predicted_at, state)
+);
+create index if not exists shadow_predictions_time on shadow_predictions using brin (recorded_at);
+
+create table if not exists model_health (    -- how a model does, by predictor process and minute of wall clock
+    model_version text not null,
+    role          text not null,             -- champion, shadow
+    instance      text not null,
+    minute        timestamptz not null,
+    batches       integer not null,          -- scorings of a namespace
+    rows          bigint not null,
+    abstained     bigint not null,           -- rows of which nothing is predicted
+    alerts        bigint not null,           -- rows from the threshold on
+    opened        integer not null,          -- risks told for the first time
+    errors        integer not null,          -- batches on which it raised or answered what cannot be
+    dropped       integer not null,          -- batches left out by a shadow that is too slow
+    p50_seconds   double precision,          -- of a batch
+    p99_seconds   double precision,
+    last_error    text not null default '',
+    primary key (model_version, role, instance, minute)
+);
+
+create table if not exists reports (         -- HTML reports, by kind: drift, backtest, calibration
+    report_id  uuid primary key,
+    kind       text not null,
+    created_at timestamptz not null default now(),
+    summary    jsonb not null,
+    path       text not null                 -- below FOREWARN_HOME
+);
+
+create table if not exists audit (           -- every decision with its reason
+    audit_id bigint generated always as identity primary key,
+    at       timestamptz not null default now(),
+    actor    text not null,
+    action   text not null,
+    subject  text not null,
+    reason   text not null
+);
+create index if not exists audit_subject on audit (subject, at);
+
+create table if not exists service_status (  -- one row a running process, refreshed every few seconds
+    service    text not null,
+    instance   text not null,
+    pid        integer not null,
+    started_at timestamptz not null,
+    seen_at    timestamptz not null,
+    counters   jsonb not null,               -- {"samples_total": …, "lag_messages": …}
+    primary key (service, instance)
+);
+
+create table if not exists capacity_forecasts ( -- the newest of each limited signal: when it fills up within a week
+    entity         text not null,
+    signal         text not null,
+    mode           text not null,
+    made_at        timestamptz not null,     -- end of the last whole hour of the event clock
+    value          double precision not null,
+    limit_value    double precision not null,
+    unit           text not null default '',
+    history_hours  integer not null,
+    within         jsonb not null,           -- {"1h": …, "3h", "6h", "24h", "3d", "7d"}: probabilities
+    never          double precision not null, -- not within 7 d
+    p10_seconds    double precision,         -- from made_at; null: beyond 7 d
+    p50_seconds    double precision,
+    p90_seconds    double precision,
+    probability_7d double precision not null,
+    method         text not null,            -- who serves its class at the farthest horizons
+    class          text not null,
+    coverage_80    double precision,         -- measured share within 80 % intervals; null: not yet
+    payload        jsonb not null,           -- the whole CapacityForecast, with the fan for pictures
+    telling        jsonb not null,           -- what was told of it so far
+    recorded_at    timestamptz not null default now(),
+    primary key (entity, signal)
+);
+create index if not exists capacity_forecasts_soonest on capacity_forecasts (probability_7d desc);
+
+create table if not exists alarm_control (   -- how far the threshold of paging is raised; the newest row holds
+    control_id      bigint generated always as identity primary key,
+    at              timestamptz not null default now(),
+    raised          double precision not null,   -- log-odds above the model's own threshold
+    false_pages     bigint not null,             -- since the row before
+    service_seconds double precision not null,
+    services        bigint not null,
+    clocks          jsonb not null,              -- event clock of each namespace up to which was counted
+    reason          text not null
+);
+
+create table if not exists smoke_results (   -- would we have seen it here? synthetic degradations in a copy of the stream
+    run_id         uuid not null,
+    at             timestamptz not null default now(),
+    model_version  text not null,
+    entity         text not null,
+    kind           text not null,                -- leak, pool_creep, log_burst
+    injected       integer not null,
+    detected       integer not null,
+    median_lead_seconds double precision,
+    primary key (run_id, entity, kind)
+);
+create index if not exists smoke_results_at on smoke_results (at);
+
+create table if not exists rule_states (     -- rules of a team's own that hold now; see forewarn.alerting.rules
+    rule        text not null,
+    entity      text not null,
+    series      text not null,               -- '' where the rule is about the entity
+    since       timestamptz not null,        -- event times
+    last_true   timestamptz not null,
+    incident_id uuid,                        -- null: not yet for long enough to be told
+    primary key (rule, entity, series)
+);
+
+create table if not exists api_tokens (      -- of the doors; see forewarn.stores.tokens
+    token_id     text primary key,           -- what people name it by
+    name         text not null,              -- whose it is; a token and its successor may share it
+    scopes       text[] not null,
+    hash         bytea not null unique,      -- SHA-256 of a token of 256 random bits, which is nowhere else
+    author       text not null,
+    created_at   timestamptz not null default now(),
+    expires_at   timestamptz,                -- null: never
+    revoked_at   timestamptz,
+    last_used_at timestamptz                 -- to about a minute
+);
