@@ -39,7 +39,8 @@ def step(episode: Episode, cell: int, probability: float, steps_left: float, thr
 
     probability: of the failure within the paging horizon; steps_left: median steps to it.
     An update is told when the failure time moved by MOVED relative to the time left, or when half of the time
-    left at the last telling has passed.
+    left at the last telling has passed; none while the failure is not expected any more: a time for what will not
+    come misleads, and if it stays so, the risk is withdrawn.
     """
     state = counted(episode, probability, threshold)
     above, below = state.above, state.below
@@ -49,6 +50,8 @@ def step(episode: Episode, cell: int, probability: float, steps_left: float, thr
         return _told(state, cell, probability, steps_left, opened=cell), "open"
     if below >= WITHDRAW:
         return Episode(), "withdrawn"
+    if below:
+        return state, ""
     left_when_told = episode.told_failure_cell - episode.told_cell
     left_as_told = max(episode.told_failure_cell - cell, 1.0)
     moved = abs(np.log(max(steps_left, 1.0) / left_as_told)) > MOVED and probability >= threshold
