@@ -103,6 +103,15 @@ class Settings(BaseSettings):
     dagster_instance: Path | None = Field(
         None, description="YAML merged over Dagster's instance file, such as another run launcher."
     )
+    offline_store: str = Field(
+        "asof",
+        pattern="^(asof|spark)$",
+        description="What computes and joins features of the past for training: asof (in memory) or spark "
+        "(docs/scaling.md).",
+    )
+    spark_conf: dict[str, str] = Field(
+        default_factory=dict, description='Spark\'s own settings, as JSON: {"spark.master": "k8s://…"}.'
+    )
 
     step_seconds: float = Field(60.0, gt=0, description="Width of a window cell: samples are averaged over it.")
     step_seconds_by_namespace: dict[str, float] = Field(
@@ -151,6 +160,15 @@ class Settings(BaseSettings):
     )
     rules: Path | None = Field(None, description="Alert rules of your own (docs/rules.md); none: none.")
     rules_seconds: float = Field(3.0, gt=0, description="How often rules are evaluated, at most, in seconds.")
+    responses: Path | None = Field(
+        None, description="Responses: what may be called or run about an incident (docs/responses.md); none: nothing."
+    )
+    response_commands: bool = Field(
+        False, description="Responses may run commands, as the user of the alerter and on its machine."
+    )
+    response_secrets: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Secrets that the file of responses names, as JSON: {name: secret}."
+    )
     alerting_secrets: dict[str, SecretStr] = Field(
         default_factory=dict, description="Secrets that the alerting file names, as JSON: {name: secret}."
     )

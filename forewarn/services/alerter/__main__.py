@@ -16,6 +16,7 @@ from forewarn.config.settings import Settings
 from forewarn.services.alerter.alerting_file import AlertingFile
 from forewarn.services.alerter.causes import CauseFinder
 from forewarn.services.alerter.compose import Composer
+from forewarn.services.alerter.responding.responder import responding
 from forewarn.services.alerter.rules import RuleWatcher
 from forewarn.services.alerter.session import LogUnavailableError, Session, leadership
 from forewarn.services.alerter.switchboard import Switchboard
@@ -44,6 +45,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     with (
         Heartbeat(url, "alerter", f"{socket.gethostname()}-{os.getpid()}") as heartbeat,
         MetricsServer(settings, "alerter", heartbeat.counters),
+        responding(settings, heartbeat.counters),
     ):
         while not stop.is_set():
             try:

@@ -1,0 +1,1 @@
+"""Carries out responses: one process at a time, each response at most once."""
