@@ -17,7 +17,7 @@ ifneq ($(wildcard ../shared/data),)
 export FOREWARN_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install demo up test check audit format lock protos env-example metrics-reference screenshots bench clean
+.PHONY: help install demo up test check audit format lock protos env-example metrics-reference screenshots bench chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 24
@@ -103,13 +103,16 @@ screenshots: install ## Take the pictures of the README from a real dashboard (n
 bench: install ## Run every benchmark; results in benchmarks/results
 	@for file in benchmarks/*.py; do
 		name=$$(basename $$file .py)
-		case $$name in __init__|report|parts) continue;; esac
+		case $$name in __init__|report|parts|chaos) continue;; esac  # chaos: see its own target
 		echo "== $$name"
 		$(BIN)/python -m benchmarks.$$name $(ARGS)
 	done
 
 bench-%: install ## Run one benchmark: benchmarks/NAME.py
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
+
+chaos: install ## Do faults to the whole stack under load and count what was lost or told twice (ARGS='kill broker' does some)
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos $(ARGS)
 
 clean: ## Remove caches and local state, not .venv (stop the stack first)
 	@if [ -x $(BIN)/forewarn ] && [ -e .forewarn/stack.json ]; then $(BIN)/forewarn down || true; fi
