@@ -35,20 +35,15 @@ def capacity(
     home: Home = None,
 ) -> None:
     """Show which limited signals reach their limit within a week, from the archive's hourly maxima."""
-    import psycopg
-
+    from forewarn.cli.database import connected, database_errors
     from forewarn.config.running import client_settings
     from forewarn.stores.views.capacity import capacity_view
 
     settings = client_settings(home)
-    try:
+    with database_errors():
         passes = _refresh(settings, quiet=json) if refresh else []
-        with psycopg.connect(settings.postgres_url.get_secret_value(), connect_timeout=5) as connection:
-            found = capacity_view(connection, entity or None)
-    except psycopg.OperationalError as error:
-        raise CommandError(f"PostgreSQL cannot be reached: {str(error).strip()}. Is it up? `forewarn up`") from error
-    except psycopg.errors.UndefinedTable as error:
-        raise CommandError("the database has no tables yet: start the stack with `forewarn up`") from error
+    with connected(settings) as connection:
+        found = capacity_view(connection, entity or None)
     if json:
         _write_json(found)
     else:

@@ -4,11 +4,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from forewarn.cli.database import database_errors
 from forewarn.cli.failure import CommandError
 from forewarn.config.settings import Settings
 from forewarn.services.importing.long_table import LongFormatError, LongReader, Tally
@@ -31,13 +31,11 @@ def import_prometheus(url: str, settings: Settings, wanted: "Wanted", dry_run: b
 
     console = Console(highlight=False, soft_wrap=True)
     try:
-        with _api(url, settings) as api, _imports(settings) as imports:
+        with database_errors(), _api(url, settings) as api, _imports(settings) as imports:
             work = PrometheusImport(api, imports, wanted)
             _import_prometheus(console, work, wanted, dry_run)
     except PrometheusError as error:
         raise CommandError(str(error)) from error
-    except psycopg.OperationalError as error:
-        raise CommandError(_no_database(error)) from error
 
 
 def import_files(files: list[Path], settings: Settings, namespace: str | None, dry_run: bool) -> None:
@@ -46,7 +44,7 @@ def import_files(files: list[Path], settings: Settings, namespace: str | None, d
     stop, reader, total, samples, new = stop_event(), LongReader(namespace), Tally(), 0, 0
     size = sum(file.stat().st_size for file in files)
     try:
-        with _bar(console) as bar, _imports(settings) as imports:
+        with database_errors(), _bar(console) as bar, _imports(settings) as imports:
             line = _Line(console, bar, max(size, 1))
             for file in files:
                 tally, before = Tally(), line.completed
@@ -62,8 +60,6 @@ def import_files(files: list[Path], settings: Settings, namespace: str | None, d
                 line.show(file.name, before + file.stat().st_size, samples)
     except LongFormatError as error:
         raise CommandError(str(error)) from error
-    except psycopg.OperationalError as error:
-        raise CommandError(_no_database(error)) from error
     told = "nothing was stored (--dry-run)" if dry_run else f"{new:,} are new in the archive"
     console.print(f"{samples:,} samples in {total.rows:,} rows of {len(files)} files; {told}")
     if total.bad:
@@ -151,8 +147,3 @@ def _imports(settings: Settings) -> Imports:
     url = settings.postgres_url.get_secret_value()
     create_tables(url)
     return Imports(url)
-
-
-def _no_database(error: psycopg.OperationalError) -> str:
-    reason = " ".join(str(error).split())
-    return f"the archive cannot be reached: {reason}. Start it with 'forewarn up', or set FOREWARN_POSTGRES_URL."

@@ -161,29 +161,15 @@ def withhold(
 @contextmanager
 def _connected(home: Path | None) -> "Iterator[tuple[Settings, psycopg.Connection[Any]]]":
     """Settings and a connection; what goes wrong becomes a sentence with what to do."""
-    import psycopg
-
-    from forewarn.config.running import client_settings, running
+    from forewarn.cli.database import connected, settings_of_stack
     from forewarn.stores.model_versions import TransitionError
 
-    settings = client_settings(home)
-    if running(settings.home) is None and "postgres_url" not in settings.model_fields_set:
-        raise CommandError(
-            f"no stack runs on {settings.home.resolve()}: start one with `forewarn up`, or set FOREWARN_POSTGRES_URL",
-            status=3,
-        )
+    settings = settings_of_stack(home)
     try:
-        url = settings.postgres_url.get_secret_value()
-        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+        with connected(settings, autocommit=True) as connection:
             yield settings, connection
     except TransitionError as error:
         raise CommandError(str(error)) from error
-    except psycopg.errors.UndefinedTable as error:
-        raise CommandError("this database has no registry of models yet: start `forewarn up` on it once") from error
-    except psycopg.OperationalError as error:
-        raise CommandError(
-            f"PostgreSQL cannot be asked ({' '.join(str(error).split())}): see `forewarn status`"
-        ) from error
 
 
 def _named(connection: "psycopg.Connection[Any]", name: str) -> str:

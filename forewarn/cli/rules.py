@@ -62,9 +62,8 @@ def test(
     home: Home = None,
 ) -> None:
     """Say how often each rule would have fired, when, and what failed beside it."""
-    import psycopg
-
     from forewarn.alerting.durations import parse_duration
+    from forewarn.cli.database import connected
     from forewarn.stores.rule_facts import TooManySeriesError
     from forewarn.stores.rule_history import try_rules
 
@@ -79,14 +78,10 @@ def test(
     except ValueError as error:
         raise CommandError(f"--since: {error}") from None
     try:
-        with psycopg.connect(settings.postgres_url.get_secret_value(), connect_timeout=5) as connection:
+        with connected(settings) as connection:
             trials = try_rules(connection, chosen, policy.own_labels, length)
     except TooManySeriesError as error:
         raise CommandError(str(error)) from None
-    except psycopg.OperationalError as error:
-        raise CommandError(f"PostgreSQL cannot be reached: {str(error).strip()}. Is it up? `forewarn up`") from error
-    except psycopg.errors.UndefinedTable as error:
-        raise CommandError("the database has no tables yet: start the stack with `forewarn up`") from error
     if json:
         typer.echo(json_lines.dumps([_as_json(trial) for trial in trials], indent=1))
         return

@@ -89,19 +89,16 @@ def revoke(which: Annotated[str, typer.Argument(metavar="ID|NAME", help="One, or
 
 @contextmanager
 def _stored(home: Path | None) -> "Iterator[PostgresTokens]":
-    import psycopg
-
+    from forewarn.cli.database import connected, database_errors
     from forewarn.config.running import settings_with_sources
     from forewarn.stores.schema import create_tables
     from forewarn.stores.tokens import PostgresTokens
 
-    url = settings_with_sources(home)[0].postgres_url.get_secret_value()
-    try:
-        create_tables(url)
-        with psycopg.connect(url, connect_timeout=5) as connection:
-            yield PostgresTokens(connection)
-    except psycopg.OperationalError as error:
-        raise CommandError(f"PostgreSQL does not answer ({str(error).strip()}): is the stack up?") from None
+    settings = settings_with_sources(home)[0]
+    with database_errors():
+        create_tables(settings.postgres_url.get_secret_value())
+    with connected(settings) as connection:
+        yield PostgresTokens(connection)
 
 
 def _age(text: str) -> timedelta:

@@ -36,8 +36,7 @@ def why_not(
     home: Home = None,
 ) -> None:
     """Say why nothing was predicted or told of an entity: gaps, limits, abstentions, silences, every decision."""
-    import psycopg
-
+    from forewarn.cli.database import connected
     from forewarn.config.running import client_settings
     from forewarn.stores.views.why_not import Question
     from forewarn.stores.views.why_not import why_not as ask
@@ -46,14 +45,8 @@ def why_not(
     policy = _policy(settings)
     windows = [spec.window() for spec in policy.maintenance]
     question = Question(entity, datetime.now(UTC), _moment(at), policy.own_labels(entity), windows)
-    try:
-        url = settings.postgres_url.get_secret_value()
-        with psycopg.connect(url, connect_timeout=5, options="-c timezone=UTC") as connection:
-            found = ask(connection, question)
-    except psycopg.OperationalError as error:
-        raise CommandError(f"PostgreSQL cannot be reached: {str(error).strip()}. Is it up? `forewarn up`") from error
-    except psycopg.errors.UndefinedTable as error:
-        raise CommandError("the database has no tables yet: start the stack with `forewarn up`") from error
+    with connected(settings, options="-c timezone=UTC") as connection:
+        found = ask(connection, question)
     if json:
         _write_json(found)
     else:

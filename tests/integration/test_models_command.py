@@ -101,9 +101,9 @@ def test_an_empty_registry_and_none_at_all(
     set_clock(db, NOON)
     assert "No models yet" in forewarn("list")[1]
     db.execute("drop table model_versions")
-    assert "no registry of models yet" in forewarn("list")[2]
+    assert "no tables yet" in forewarn("list")[2]
     monkeypatch.setenv("FOREWARN_POSTGRES_URL", "postgresql://nobody@127.0.0.1:9/none")
-    assert "PostgreSQL cannot be asked" in forewarn("list")[2]
+    assert "PostgreSQL cannot be reached" in forewarn("list")[2]
     monkeypatch.delenv("FOREWARN_POSTGRES_URL")
     status, _, error = forewarn("list", "--home", str(tmp_path))
     assert status == 3 and "start one with `forewarn up`" in error
