@@ -10,6 +10,7 @@ import msgspec
 
 from forewarn.alerting.responses.placeholders import (
     LABEL,
+    NAMES,
     fill_argument,
     fill_body,
     fill_variable,
@@ -69,8 +70,8 @@ def _request(response: Response, webhook: Webhook, values: Mapping[str, str]) ->
 
 
 def _usual_body(response: Response, values: Mapping[str, str]) -> dict[str, Any]:
-    labels = {name.removeprefix(LABEL): value for name, value in values.items() if name.startswith(LABEL)}
-    plain = {name: value for name, value in values.items() if not name.startswith(LABEL)}
+    labels = {name.removeprefix(LABEL): values[name] for name in sorted(values) if name.startswith(LABEL)}
+    plain = {name: values[name] for name in NAMES}
     return {"schema_version": SCHEMA_VERSION, "response": response.name, **plain, "labels": labels}
 
 
