@@ -8,6 +8,7 @@ import psycopg
 import structlog
 
 from bentos.predictor.model_health import ModelHealth
+from bentos.predictor.periodic import Periodic
 from forewarn.stores import model_health, shadow_predictions
 from forewarn.stores.model_health import HealthMinute
 from forewarn.stores.shadow_predictions import ShadowPrediction
@@ -19,32 +20,21 @@ _AT_ONCE = 20_000  # predictions of a transaction
 _MINUTES_KEPT = 1_000
 
 
-class Comparison:
+class Comparison(Periodic):
     """Keeps predictions until they are stored. counters: `shadow_predictions_lost_total` counts those that were not."""
 
     def __init__(
         self, postgres_url: str, health: ModelHealth, counters: MutableMapping[str, float], period_seconds: float = 2.0
     ) -> None:
+        super().__init__("comparison", period_seconds)
         self._url = psycopg.conninfo.make_conninfo(postgres_url, connect_timeout=3, application_name="predictor")
-        self._health, self._counters, self._period = health, counters, period_seconds
+        self._health, self._counters = health, counters
         self._waiting: deque[Sequence[ShadowPrediction]] = deque()
         self._count = 0
         self._minutes: dict[tuple[str, str, object], HealthMinute] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._away = False
-        self._thread = threading.Thread(target=self._run, name="comparison", daemon=True)
         counters["shadow_predictions_lost_total"] = 0
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Store what waits, once, and end."""
-        self._stop.set()
-        if self._thread.ident:
-            self._thread.join(timeout=10)
 
     def keep(self, predictions: Sequence[ShadowPrediction]) -> None:
         """Store these soon, in one transaction."""
@@ -67,12 +57,10 @@ class Comparison:
             logger.warning("what the shadow would have told before is not known", error=str(error).strip())
             return ()
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._period):
-            self._flush()
-        self._flush()
+    def _finish(self) -> None:
+        self._look()
 
-    def _flush(self) -> None:
+    def _look(self) -> None:
         self._health.latencies()
         for minute in self._health.drain():
             self._minutes[(minute.model_version, minute.role, minute.minute)] = minute

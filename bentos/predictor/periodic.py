@@ -17,18 +17,22 @@ class Periodic:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the background thread."""
+        """End the background thread, after what it does last."""
         self._stop.set()
         if self._thread.ident:
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=10)
 
     def _watch(self) -> None:
         self._prepare()
         while not self._stop.wait(self._period):
             self._look()
+        self._finish()
 
     def _prepare(self) -> None:
         """What takes time and is wanted later; nothing unless overridden."""
+
+    def _finish(self) -> None:
+        """What is done last, in the background; nothing unless overridden."""
 
     def _look(self) -> None:
         raise NotImplementedError
