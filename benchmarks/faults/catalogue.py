@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.faults import beginning, clock, consumers, disk, memory, poison, stopped
 from benchmarks.faults.kill import PROCESSES, kill
 from benchmarks.faults.scene import Report, Scene
 
@@ -21,11 +22,30 @@ class Fault:
     forgets: bool = False
 
 
+_SQUEEZED = ("gateway", "archiver", "connector", "predictor", "alerter")
 FAULTS = [
     *(Fault(f"kill-{name}", f"kill -9 {name}", kill(name), name) for name in PROCESSES),
-    Fault("kill-broker", "kill -9 broker (its log is in memory)", kill("broker"), "broker", forgets=True),
-]
-GROUPS = {"kill": [f.name for f in FAULTS if f.name.startswith("kill-") and not f.forgets]}
+    Fault("broker", "broker stopped", stopped.stopped("broker"), "broker"),
+    Fault("database", "PostgreSQL stopped", stopped.stopped("postgres"), "postgres"),
+    Fault("connections", "PostgreSQL's connections exhausted", stopped.exhausted, "postgres"),
+    Fault("disk", "disk of the archive full", disk.full, "postgres"),
+    Fault("poison", "poisoned messages on every topic", poison.poison),
+    Fault("clock-senders", "clock of the senders jumps", clock.senders),
+    Fault("clock", "clock of all processes jumps", clock.processes),
+    Fault("slow", "slow archiver", consumers.slow("archiver"), "archiver"),
+    Fault("rebalance-archiver", "archivers come, sleep and go in the middle of a batch", consumers.second_archiver, "archiver"),
+    Fault("rebalance-predictor", "predictors come and go under load", consumers.second_predictor, "predictor"),
+    Fault("takeover-alerter", "another alerter takes over", consumers.second_alerter, "alerter"),
+    *(Fault(f"memory-{name}", f"no memory for the {name}", memory.squeezed(name), name) for name in _SQUEEZED),
+    Fault("begin", "services start while the database is down", beginning.without_database, "archiver"),
+    Fault("memory-broker", "broker holds more than it may", memory.broker_full, "broker", forgets=True),
+    Fault("kill-broker", "kill -9 broker", kill("broker"), "broker", forgets=True),
+]  # fmt: skip
+GROUPS = {
+    "kill": [f"kill-{name}" for name in PROCESSES],
+    "memory": [f"memory-{name}" for name in (*_SQUEEZED, "broker")],
+    "rebalance": ["rebalance-archiver", "rebalance-predictor", "takeover-alerter"],
+}
 
 
 def chosen(words: Sequence[str]) -> list[Fault]:

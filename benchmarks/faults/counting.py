@@ -4,13 +4,13 @@ import email
 import email.policy
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 
 from benchmarks.faults.load import LINES, NAMESPACE, SAMPLES, Lane, Load, entities_of
-from benchmarks.faults.ramps import Ramps
+from benchmarks.faults.ramps import CELL_NS, Ramps
 
 _SAMPLES = """
 select m.value::bigint, count(*) from metric_series s join metric_samples m using (series_id)
@@ -20,22 +20,30 @@ _LINES = """
 select split_part(body, ' ', 2)::bigint, count(*) from log_records where entity = %s group by 1
 """
 
+_OPENINGS = b"select entity, predicted_at from risks where revision = 0 and entity like 'ramps/%'"
+_WITHOUT_INCIDENT = b"""
+select count(*) from (select distinct episode from risks where entity like 'ramps/%') r
+left join incident_episodes using (episode) where incident_id is null
+"""
+_SCORED_CELLS = 5  # after which a cell is surely scored
+
+Counted = list[tuple[float, int]]  # when a request was accepted (monotonic seconds), and how many of it
+
 
 @dataclass(slots=True)
 class Archived:
-    """Requests of one kind. lost, twice: when a request was accepted of which some is missing, or is there again.
+    """What came of requests of one kind. lost, twice: samples (lines) that are missing, or there again.
 
-    repeated: requests that were sent again after an answer that left it open, and are there more than once.
+    repeated: samples that are there again of requests that were sent again, because an answer had left it open.
     """
 
-    accepted: int = 0
+    accepted: int = 0  # requests
     samples: int = 0
-    lost: list[float] = field(default_factory=list)
-    lost_samples: int = 0
-    twice: list[float] = field(default_factory=list)
-    sent_again: int = 0
+    lost: Counted = field(default_factory=list)
+    twice: Counted = field(default_factory=list)
+    sent_again: int = 0  # requests
     repeated: int = 0
-    refused: int = 0
+    refused: int = 0  # requests
 
 
 def count_samples(url: str, load: Load) -> Archived:
@@ -64,45 +72,41 @@ def _count(total: Archived, lane: Lane, found: dict[int, int], expected: int) ->
         total.samples += there
         total.sent_again += one.attempts > 1
         if there < expected:
-            total.lost.append(one.at)
-            total.lost_samples += expected - there
+            total.lost.append((one.at, expected - there))
         elif there > expected and one.attempts == 1:
-            total.twice.append(one.at)
+            total.twice.append((one.at, there - expected))
         elif there > expected:
-            total.repeated += 1
+            total.repeated += there - expected
     total.refused += lane.refused
 
 
 @dataclass(slots=True)
 class Told:
-    """rises: that ended. untold: entity and moment of those that nobody was told of before; again: of more than once."""
+    """What was said of rises. untold: nobody was told of before; again: of which more than one risk was opened; unseen:
+    whose failure was not observed (entity and event time)."""
 
     rises: int = 0
     untold: list[tuple[str, datetime]] = field(default_factory=list)
     again: list[tuple[str, datetime]] = field(default_factory=list)
-    unseen: list[tuple[str, datetime]] = field(default_factory=list)  # failures that were not observed
+    unseen: list[tuple[str, datetime]] = field(default_factory=list)
     without_incident: int = 0
 
 
-def count_told(url: str, ramps: Ramps) -> Told:
-    """Risks of each rise that was sent to its end."""
-    told = Told()
+def count_told(url: str, ramps: Ramps, forgotten: float) -> tuple[Told, Told]:
+    """Of the rises that ended before a moment (monotonic seconds), and of those that ended later."""
+    before, after = Told(), Told()
     with psycopg.connect(url) as connection:
-        openings = connection.execute(
-            b"select entity, predicted_at from risks where revision = 0 and entity like 'ramps/%'"
-        ).fetchall()
+        openings = connection.execute(_OPENINGS).fetchall()
         failures = connection.execute(b"select entity, failed_at from failures where entity like 'ramps/%'").fetchall()
-        row = connection.execute(
-            b"""select count(*) from (select distinct episode from risks where entity like 'ramps/%') r
-            left join incident_episodes using (episode) where incident_id is null"""
-        ).fetchone()
-    told.without_incident = row[0] if row else 0
+        row = connection.execute(_WITHOUT_INCIDENT).fetchone()
+    before.without_incident = row[0] if row else 0
     for rise in ramps.rises:
-        if rise.ends > ramps.clock_ns - 10 * 60 * 10**9:
+        ended = ramps.moment_of(rise.ends + _SCORED_CELLS * CELL_NS)
+        if ended is None:
             continue
-        begin, end = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (rise.begins, rise.ends))
-        end += timedelta(minutes=2)
-        times = [at for entity, at in openings if entity == rise.entity and begin <= at <= end]
+        told = before if ended < forgotten else after
+        begin, end = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (rise.begins, rise.ends + 2 * CELL_NS))
+        times = sorted(at for entity, at in openings if entity == rise.entity and begin <= at <= end)
         told.rises += 1
         if not times:
             told.untold.append((rise.entity, begin))
@@ -110,7 +114,7 @@ def count_told(url: str, ramps: Ramps) -> Told:
             told.again.append((rise.entity, times[1]))
         if not any(entity == rise.entity and begin <= at <= end for entity, at in failures):
             told.unseen.append((rise.entity, end))
-    return told
+    return before, after
 
 
 @dataclass(slots=True)

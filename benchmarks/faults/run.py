@@ -1,19 +1,23 @@
-"""Runs faults one after the other against one stack under load, and counts at the end."""
+"""Runs faults one after the other against one stack under load, stops it under load, and counts at the end."""
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.faults import counting
 from benchmarks.faults.catalogue import Fault
+from benchmarks.faults.clock import Clock
+from benchmarks.faults.figures import figures
 from benchmarks.faults.load import Load
+from benchmarks.faults.memory import BROKER_BYTES
 from benchmarks.faults.ramps import Ramps
 from benchmarks.faults.scene import NotRecovered, Report, Scene
 from benchmarks.faults.stack import Stack, home
-from benchmarks.report import Result, at_most
+from benchmarks.report import Result
 
 CALM_SECONDS = 3.0  # between two faults
+STOP = "stop"  # name of the report about the end
 
 
 def run(
@@ -24,37 +28,50 @@ def run(
     only: str = "",
     warm_seconds: float = 10,
 ) -> list[Result]:
-    """Start, load, do each fault and wait for recovery, count. Raises what the start raises."""
+    """Start, load, do each fault and wait for recovery, stop under load, start again, count.
+
+    rate: samples a second. Raises CommandError where the stack does not start, NotRecovered where the load does not.
+    """
     with home(own_disk=True) as (folder, own_disk):
         console.print(f"A stack on {folder}" + (", its database on a disk of its own" if own_disk else ""))
-        stack = Stack(folder, only=only, own_disk=own_disk)
+        clock = Clock(_open(folder / "clock"))
+        environment = {"FOREWARN_BROKER_MEMORY_BYTES": str(BROKER_BYTES), **clock.environment}
+        stack = Stack(folder, environment, only=only, own_disk=own_disk)
         try:
             console.print(f"  ready after {stack.start():.0f} s: {', '.join(stack.services())}")
-            return _under_load(stack, faults, rate, hold_seconds, console, warm_seconds)
+            address = stack.gateway  # it stays while the stack is away
+            load, ramps = Load(lambda: address, rate), Ramps(lambda: address)
+            scene = Scene(stack, load, ramps, hold_seconds, clock)
+            reports = _under_load(scene, faults, console, warm_seconds)
+            scene.settle()
+            return figures(scene, reports, faults, console)
         finally:
             console.print(f"  stopped in {stack.stop():.0f} s")
 
 
-def _under_load(
-    stack: Stack, faults: Sequence[Fault], rate: float, hold_seconds: float, console: Console, warm_seconds: float
-) -> list[Result]:
-    load, ramps = Load(lambda: stack.gateway, rate), Ramps(lambda: stack.gateway)
-    scene = Scene(stack, load, ramps, hold_seconds)
+def _open(folder: Path) -> Path:
+    """A folder that the database's user may enter, too."""
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def _under_load(scene: Scene, faults: Sequence[Fault], console: Console, warm_seconds: float) -> list[Report]:
+    load, ramps, reports = scene.load, scene.ramps, []
     ramps.start()
     load.start()
     try:
         _await_live(ramps)
         time.sleep(warm_seconds)
-        reports = []
         for fault in faults:
             reports.append(_do(fault, scene, console))
             time.sleep(CALM_SECONDS)
         time.sleep(warm_seconds)
+        reports.append(_stop(scene, console))
     finally:
         load.stop()
         ramps.stop()
-    scene.settle()
-    return [*_recoveries(reports), *_counts(scene, reports, faults, console)]
+    scene.stack.start()
+    return reports
 
 
 def _await_live(ramps: Ramps, seconds: float = 120) -> None:
@@ -68,92 +85,28 @@ def _await_live(ramps: Ramps, seconds: float = 120) -> None:
 def _do(fault: Fault, scene: Scene, console: Console) -> Report:
     report = Report(fault.name, fault.title, time.monotonic())
     if fault.needs and fault.needs not in scene.stack.services():
-        report.problem = f"{fault.needs} is not part of this stack"
-        console.print(f"  {fault.title}: left out, {report.problem}")
+        report.told, report.left_out = f"{fault.needs} is not part of this stack", True
         return report
     restarts = scene.stack.restarts()
     try:
         fault.act(scene, report)
     except NotRecovered as error:
-        report.problem = str(error)
+        report.problem, report.left_out = str(error), str(error).startswith("left out")
     report.ended = report.ended or time.monotonic()
-    if not report.problem:
+    if not report.left_out:
         scene.await_recovery(report)
     report.restarts = scene.stack.restarts() - restarts
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.parts.items())
     outcome = report.problem or f"recovered in {report.recovery_seconds:.1f} s"
-    console.print(f"  {fault.title}: {outcome} ({parts}; restarts {report.restarts}) {report.told}", highlight=False)
+    console.print(f"  {fault.title}: {outcome} ({parts}; {report.restarts} restarts) {report.told}", highlight=False)
     return report
 
 
-def _recoveries(reports: Sequence[Report]) -> list[Result]:
-    results = []
-    for r in reports:
-        seconds = r.recovery_seconds
-        parts = {name: round(value, 1) for name, value in r.parts.items()}
-        results.append(
-            Result(f"recovery, {r.title}", seconds, "s", "≤ 60", seconds is not None and seconds <= 60, parts,
-                   note="; ".join(n for n in (r.problem, r.told, f"{r.restarts} restarts") if n))
-        )  # fmt: skip
-    return results
-
-
-def _counts(scene: Scene, reports: Sequence[Report], faults: Sequence[Fault], console: Console) -> list[Result]:
-    stack = scene.stack
-    samples, lines = counting.count_samples(stack.url, scene.load), counting.count_lines(stack.url, scene.load)
-    told, mailed = counting.count_told(stack.url, scene.ramps), counting.count_mails(stack.url, stack.home / "mail")
-    console.print(f"  samples {samples.accepted:,} requests, {samples.samples:,} archived")
-    console.print("  lost:", where(samples.lost, reports), "twice:", where(samples.twice, reports))
-    console.print("  told:", told)
-    console.print("  mails:", mailed)
-    return [
-        at_most(
-            "acknowledged samples lost",
-            samples.lost_samples,
-            "samples",
-            0,
-            note=f"of {samples.samples:,}; {where(samples.lost, reports)}",
-        ),
-        at_most(
-            "acknowledged requests stored twice",
-            len(samples.twice),
-            "requests",
-            0,
-            note=f"of {samples.accepted:,}; {where(samples.twice, reports)}",
-        ),
-        Result(
-            "requests stored twice that the sender had repeated",
-            samples.repeated,
-            "requests",
-            note=f"of {samples.sent_again:,} that were sent again",
-        ),
-        at_most(
-            "acknowledged log lines lost",
-            lines.lost_samples,
-            "lines",
-            0,
-            note=f"of {lines.samples:,}; {where(lines.lost, reports)}",
-        ),
-        at_most("log requests stored twice", len(lines.twice), "requests", 0, note=f"of {lines.accepted:,}"),
-        at_most("good requests refused for good", samples.refused + lines.refused, "requests", 0),
-        at_most("failures that nobody was told of before", len(told.untold), "failures", 0, note=f"of {told.rises}"),
-        at_most("risks told twice", len(told.again), "risks", 0, note=f"of {told.rises}"),
-        at_most("failures that were not observed", len(told.unseen), "failures", 0, note=f"of {told.rises}"),
-        at_most("risks without an incident", told.without_incident, "risks", 0),
-        at_most(
-            "incidents told twice", len(mailed.again), "mails", 0, note=f"of {mailed.pages} pages, {mailed.mails} mails"
-        ),
-        at_most("incidents marked as told without a mail", len(mailed.missing), "incidents", 0),
-        at_most("messages still waiting at the end", mailed.waiting, "messages", 0),
-    ]
-
-
-def where(moments: Sequence[float], reports: Sequence[Report]) -> str:
-    """How many of the moments fall into each fault and its recovery."""
-    counts: dict[str, int] = {}
-    for moment in moments:
-        name = next(
-            (r.name for r in reports if r.began - 3 <= moment <= max(r.recovered, r.ended) + 3), "between faults"
-        )
-        counts[name] = counts.get(name, 0) + 1
-    return ", ".join(f"{name}: {n}" for name, n in counts.items()) or "none"
+def _stop(scene: Scene, console: Console) -> Report:
+    """SIGTERM to the whole stack under load."""
+    report = Report(STOP, "stopped under load", time.monotonic())
+    seconds = scene.stack.stop()
+    report.ended = report.recovered = time.monotonic()
+    report.told = f"stopped in {seconds:.1f} s"
+    console.print(f"  {report.title}: {report.told}")
+    return report

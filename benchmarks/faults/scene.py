@@ -1,14 +1,19 @@
 """What a fault has before it: a running stack under load; and how long it takes until all is as it was before."""
 
 import time
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from benchmarks.faults.load import Load
+from benchmarks.faults.load import Load, entities_of
 from benchmarks.faults.ramps import CELL_NS, Ramps
 from benchmarks.faults.ramps import NAMESPACE as RAMPS
 from benchmarks.faults.stack import Stack
+
+if TYPE_CHECKING:
+    from benchmarks.faults.clock import Clock
 
 PATIENCE_SECONDS = 180.0
 _UNSCORED_CELLS = 4  # at the end: so many wait for what may still come late
@@ -30,6 +35,7 @@ class Report:
     problem: str = ""
     restarts: int = 0
     told: str = ""  # what else was seen
+    left_out: bool = False
     parts: dict[str, float] = field(default_factory=dict)  # seconds until each part was as before
 
     @property
@@ -46,7 +52,8 @@ class Scene:
     load: Load
     ramps: Ramps
     hold_seconds: float
-    _connection: psycopg.Connection | None = None  # type: ignore[type-arg]
+    clock: "Clock | None" = None
+    _connection: psycopg.Connection[Any] | None = None
 
     def hold(self, share: float = 1.0) -> None:
         """Wait while the fault lasts."""
@@ -75,10 +82,10 @@ class Scene:
     def _archived(self, moment: float) -> bool:
         """Whether a request of each lane that was accepted after the moment is in the archive."""
         for lane in self.load.metrics:
-            first = next((a for a in reversed(lane.accepted) if a.at > moment), None)
-            if first is None or self._ask(_NEWEST, (f"load/lane-{lane.name}-0",), -1) < _first_after(
-                lane.accepted, moment
-            ):
+            after = bisect_right(lane.accepted, moment, key=lambda a: a.at)
+            if after == len(lane.accepted):
+                return False
+            if self._ask(_NEWEST, (entities_of(lane.name)[0],), -1) < lane.accepted[after].number:
                 return False
         return True
 
@@ -119,11 +126,3 @@ _LAG = """
 select sum((counters->>'lag_messages')::float) from service_status
 where service in ('archiver', 'predictor', 'alerter', 'connector') and seen_at > now() - interval '10 s'
 """
-
-
-def _first_after(accepted: list, moment: float) -> int:  # type: ignore[type-arg]
-    low, high = 0, len(accepted)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if accepted[middle].at <= moment else (low, middle)
-    return int(accepted[low].number)
