@@ -33,7 +33,7 @@ FAULTS = [
     Fault("clock-senders", "clock of the senders jumps", clock.senders),
     Fault("clock", "clock of all processes jumps", clock.processes),
     Fault("slow", "slow archiver", consumers.slow("archiver"), "archiver"),
-    Fault("rebalance-archiver", "archivers come, sleep and go in the middle of a batch", consumers.second_archiver, "archiver"),
+    Fault("rebalance-archiver", "archivers come, sleep and go in mid-batch", consumers.second_archiver, "archiver"),
     Fault("rebalance-predictor", "predictors come and go under load", consumers.second_predictor, "predictor"),
     Fault("takeover-alerter", "another alerter takes over", consumers.second_alerter, "alerter"),
     *(Fault(f"memory-{name}", f"no memory for the {name}", memory.squeezed(name), name) for name in _SQUEEZED),

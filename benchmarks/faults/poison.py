@@ -44,9 +44,7 @@ def poison(scene: Scene, report: Report) -> None:
         raise NotRecovered("the broker did not take the poison")
     report.ended = time.monotonic()
     time.sleep(5)
-    report.told = (
-        f"{sent} messages of {len(_KINDS)} kinds on all topics, {_dead_letters(bootstrap) - before} dead letters"
-    )
+    report.told = f"{sent} messages on all topics, {_dead_letters(bootstrap) - before} dead letters"
 
 
 def _payloads() -> list[bytes | None]:
