@@ -19,6 +19,7 @@ _PARTS = (
     ("Is it predicted?", ("unknown", "gap", "no_limit", "watched", "abstains", "below_threshold", "threshold")),
     ("What was predicted, and what failed, within a day", ("risk", "failure")),
     ("Who was told", ("incident", "told", "held", "undelivered", "silence", "maintenance")),
+    ("What was done about it, or not", ("response",)),
     ("Decisions, the newest first", ("decision",)),
 )
 

@@ -86,11 +86,18 @@ def outcome_of_failure(prediction: Prediction, failed_at: datetime, min_lead_sec
     )
 
 
-def outcome_of_watermark(prediction: Prediction, watermark: datetime) -> Outcome | None:
-    """'expired' once everything up to its horizon was seen; call it only where no failure was."""
-    return (
-        Outcome(prediction, "expired", resolved_at=prediction.expires_at) if prediction.expires_at < watermark else None
-    )
+def outcome_of_watermark(
+    prediction: Prediction, watermark: datetime, acted_at: datetime | None = None
+) -> Outcome | None:
+    """'expired' once everything up to its horizon was seen; call it only where no failure was.
+
+    acted_at: when something was done that changes what happens; what did not come after it was 'averted' then.
+    """
+    if prediction.expires_at >= watermark:
+        return None
+    if acted_at is not None and prediction.covers(acted_at):
+        return Outcome(prediction, "averted", resolved_at=acted_at)
+    return Outcome(prediction, "expired", resolved_at=prediction.expires_at)
 
 
 def outcome_of_feedback(prediction: Prediction, verdict: str, at: datetime) -> Outcome | None:

@@ -54,7 +54,7 @@ class LedgerStore(Protocol):
         """Event clock of each namespace."""
 
     def abstain(self, abstained: Abstained) -> None:
-        """Keep the latest reason why nothing is said about a signal."""
+        """Keep the latest reason why nothing is said about a signal, and when reasons of other kinds began."""
 
     def note_anomaly(self, anomaly: AnomalyObserved) -> None:
         """Keep that an anomaly opened, or that it ended."""
@@ -157,6 +157,8 @@ class PostgresLedger:
     def abstain(self, abstained: Abstained) -> None:
         """See LedgerStore."""
         a = abstained
+        values = {"entity": a.entity, "signal": a.signal, "at": a.at, "code": a.code, "reason": a.reason}
+        self._connection.execute(statements.ABSTENTION_BEGINS_OR_ENDS, values)
         self._connection.execute(statements.ABSTAIN, (a.entity, a.signal, a.reason, a.at, a.code))
 
     def note_anomaly(self, anomaly: AnomalyObserved) -> None:

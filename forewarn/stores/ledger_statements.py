@@ -56,6 +56,15 @@ WATERMARK = """
 insert into watermarks (namespace, at) values (%s, %s)
 on conflict (namespace) do update set at = greatest(watermarks.at, excluded.at)
 """
+# The code counts: the words hold numbers that change all the time.
+ABSTENTION_BEGINS_OR_ENDS = """
+insert into abstention_history (entity, signal, time, code, reason)
+select %(entity)s, %(signal)s, %(at)s, %(code)s, %(reason)s
+where not exists (select from abstentions a where a.entity = %(entity)s and a.signal = %(signal)s
+                  and (a.at > %(at)s or (a.code = %(code)s and (a.reason = '') = (%(reason)s = ''))))
+and (%(reason)s <> '' or exists (select from abstentions a where a.entity = %(entity)s and a.signal = %(signal)s))
+on conflict do nothing
+"""
 ABSTAIN = """
 insert into abstentions (entity, signal, reason, at, code) values (%s, %s, %s, %s, %s)
 on conflict (entity, signal) do update set reason = excluded.reason, at = excluded.at, code = excluded.code

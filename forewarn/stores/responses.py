@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from forewarn.alerting.responses.deciding import Start
 from forewarn.incidents.episodes import OPEN_STATES
 from forewarn.stores.audit import PostgresAudit
+from forewarn.telemetry.samples import namespace_of
 
 PENDING = ("proposed", "approved")
 STATES = (*PENDING, "declined", "expired", "superseded", "running", "succeeded", "failed", "unknown", "dry_run")
@@ -234,7 +235,7 @@ class PostgresResponses:
 
     def finish(self, row: StoredResponse, term: str, status: str, outcome: str, output: str) -> bool:
         """'succeeded', 'failed' or 'unknown'; False where another process has said so already."""
-        namespace = row.entity.rpartition("/")[0]
+        namespace = namespace_of(row.entity)
         values = {"id": row.response_id, "term": term, "status": status, "outcome": outcome.replace("\0", ""),
                   "output": output.replace("\0", ""), "namespace": namespace}  # fmt: skip
         done = self._connection.execute(_FINISH.encode(), values).rowcount == 1

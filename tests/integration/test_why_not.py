@@ -121,3 +121,39 @@ def test_a_time_that_cannot_be_read_is_said(ask: Any, database: Any) -> None:
     result = CliRunner().invoke(app, ["why-not", "shop/db", "--at", "yesterdayish"])
     assert isinstance(result.exception, CommandError)
     assert "write it as" in str(result.exception)
+
+
+def test_past_abstentions_are_known_with_their_begin(ask: Any, database: Any, postgres_url: str) -> None:
+    ledger, signal = PostgresLedger(database), "system.memory.usage"
+    for minutes, reason, code in [
+        (90, "too little history: 3 h of 8 h", "short"), (80, "too little history: 4 h of 8 h", "short"),
+        (60, "", ""), (30, "late data", "late_data"), (10, "", ""), (9, "", ""),
+    ]:  # fmt: skip
+        ledger.abstain(Abstained("shop/db", signal, reason, NOW - timedelta(minutes=minutes), code=code))
+    sample(postgres_url, "shop/db", signal, NOW)
+
+    def at(minutes: int) -> str | None:
+        when = f"{NOW - timedelta(minutes=minutes):%Y-%m-%d %H:%M}"
+        return kinds(ask("shop/db", "--json", "--at", when)[1]).get("abstains")
+
+    begin = NOW - timedelta(minutes=90)
+    assert at(70) == f"of {signal} nothing is said since {begin:%Y-%m-%d %H:%M} UTC: too little history: 3 h of 8 h"
+    assert (at(100), at(50), at(5)) == (None, None, None)
+    assert "late data" in str(at(20))
+    assert database.execute("select count(*) from abstention_history").fetchone() == (4,)
+
+
+def test_a_response_that_waits_or_was_withheld_is_told(ask: Any, database: Any, postgres_url: str) -> None:
+    sample(postgres_url, "shop/db", "db.client.connections.usage", NOW)
+    for name, status, held, outcome in [
+        ("scale", "approved", "cooldown", ""), ("restart", "dry_run", None, "nothing was done: it is a dry run"),
+    ]:  # fmt: skip
+        database.execute(
+            "insert into responses (response_id, response, kind, incident_id, entity, status, automatic, averts, plan,"
+            " facts, why, expires_at, decided_by, held_for, held_why, outcome)"
+            " values (gen_random_uuid(), %s, 'webhook', gen_random_uuid(), 'shop/db', %s, false, false, '{}', '{}', '', now(), 'mia', %s, 'it ran just now', %s)",
+            (name, status, held, outcome),
+        )
+    _, output = ask("shop/db")
+    assert "is approved by mia and is held (cooldown): it ran just now" in output
+    assert "is dry run: nothing was done: it is a dry run" in output

@@ -1,7 +1,7 @@
 """Keeps the incidents: which episodes belong to which, the next version of each, what merges and what splits."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -29,16 +29,22 @@ def _nothing_like_it(entity: str, mode: str, before: datetime, but: str) -> str:
     return ""
 
 
+def _nothing_done(episodes: Sequence[str]) -> Mapping[str, datetime]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
     """Where the casebook gets what was before.
 
     openings: what began when. last_like: a sentence on the last closed incident of an entity and mode that opened
-    before a time and is not a certain one; '' where there is none.
+    before a time and is not a certain one; '' where there is none. acted: episodes that something was done about that
+    changes what happens, and when (event time).
     """
 
     openings: Callable[[], Sequence[Opening]] = _no_openings
     last_like: Callable[[str, str, datetime, str], str] = _nothing_like_it
+    acted: Callable[[Sequence[str]], Mapping[str, datetime]] = _nothing_done
 
 
 class Casebook:

@@ -74,7 +74,8 @@ class Desk:
         self._dispatcher = dispatcher or _telling_at_once(stores, rules.channels)
         self._expired_until: dict[str, datetime] = {}
         self._episodes = EpisodeCache(stores.ledger)
-        self._cases = Casebook(stores, self._episodes, rules.window, self._dispatcher, past or Past())
+        self._past = past or Past()
+        self._cases = Casebook(stores, self._episodes, rules.window, self._dispatcher, self._past)
 
     def refresh_graph(self) -> None:
         """Read the service graph again and merge what it shows to be one; forget the track records that were read."""
@@ -133,7 +134,8 @@ class Desk:
     def _expire(self, namespace: str, until: datetime) -> int:
         since = self._expired_until.get(namespace)
         overdue = self._stores.ledger.overdue(namespace, since, until)
-        outcomes = [o for p in overdue if (o := outcome_of_watermark(p, until)) is not None]
+        acted = self._past.acted(list({p.episode for p in overdue}))
+        outcomes = [o for p in overdue if (o := outcome_of_watermark(p, until, acted.get(p.episode))) is not None]
         self._resolve(outcomes)
         self._cases.refresh_all([o.prediction.episode for o in outcomes], until)
         self._cases.look_again(namespace, until)

@@ -34,6 +34,7 @@ from forewarn.stores.log import dead_letter, producer
 from forewarn.stores.offsets import Place, advance, read_offsets
 from forewarn.stores.outbox import PostgresOutbox
 from forewarn.stores.past_incidents import last_like, openings
+from forewarn.stores.responses import acted_on
 from forewarn.stores.rule_states import RuleStates
 from forewarn.stores.silences import PostgresMaintenance
 from forewarn.telemetry import topics
@@ -109,7 +110,7 @@ class Session:
             lambda policy: FixTimes(read_fix_times(connection), policy.fix_times),
         )
         self._dispatcher = Dispatcher(self._stores, policy, sources)
-        past = Past(partial(openings, connection), partial(last_like, connection))
+        past = Past(partial(openings, connection), partial(last_like, connection), partial(acted_on, connection))
         self._desk = Desk(self._stores, Rules((), settings.min_lead_seconds, window), self._dispatcher, past)
         self._rules = rules
         self._rule_desk = RuleDesk(self._stores, RuleStates(connection), self._dispatcher)

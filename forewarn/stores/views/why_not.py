@@ -33,9 +33,16 @@ select max(last.time) from metric_series s, lateral (
     order by time desc limit 1) last
 where s.entity = %(entity)s
 """
-_ABSTENTIONS = (
-    "select signal, reason, at from abstentions where entity = %s and reason <> '' and at <= %s order by at desc"
-)
+_ABSTENTIONS = """
+select signal, reason, time from (
+    select distinct on (signal) signal, reason, time from abstention_history
+    where entity = %(entity)s and time <= %(at)s order by signal, time desc) newest
+where reason <> ''
+union all
+select signal, reason, at from abstentions a where entity = %(entity)s and reason <> '' and at <= %(at)s
+and not exists (select from abstention_history h where h.entity = a.entity and h.signal = a.signal)
+order by 3 desc
+"""
 _RISKS = """
 select distinct on (r.episode) r.signal, r.mode, r.state, r.predicted_at, r.expires_at, r.probability, o.outcome,
        o.resolved_at
@@ -68,6 +75,11 @@ _HELD = """
 select channel, reason, held_for, why, next_attempt from outbox
 where incident_id = any(%s::uuid[]) and status = 'held' order by channel
 """
+_RESPONSES = """
+select response, status, held_for, held_why, outcome, decided_by, proposed_at, expires_at from responses
+where (incident_id = any(%(ids)s::uuid[]) or entity = %(entity)s)
+and proposed_at <= %(now)s and proposed_at > %(now)s - interval '1 day' order by proposed_at desc limit 20
+"""
 _SENT = """
 select channel, reason, sent_at from outbox where incident_id = any(%s::uuid[]) and status = 'sent' and sent_at <= %s
 order by sent_at desc limit 20
@@ -82,7 +94,8 @@ _CONTROL = "select at, raised, reason from alarm_control where at <= %s order by
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One sentence. kind: 'unknown', 'gap', 'no_limit', 'abstains', 'below_threshold', 'risk', 'failure', 'incident',
-    'told', 'held', 'undelivered', 'silence', 'maintenance', 'threshold', 'decision', 'calm'. at: since when, or when.
+    'told', 'held', 'undelivered', 'response', 'silence', 'maintenance', 'threshold', 'decision', 'calm'.
+    at: since when, or when.
     """
 
     kind: str
@@ -129,6 +142,7 @@ def why_not(connection: psycopg.Connection[Any], question: Question) -> WhyNot:
         *(Reason("incident", f"incident '{title}' is {state}, severity {severity}", when)
           for _, title, state, severity, when in incidents),
         *_messages(connection, ids, q.at or q.now),
+        *_responses(connection, ids, q),
         *_hushed(connection, q),
         *_threshold(connection, q.at or q.now),
         *_decisions(connection, ids, values),
@@ -190,7 +204,7 @@ def _telemetry(connection: psycopg.Connection[Any], entity: str, at: datetime) -
 
 
 def _abstentions(connection: psycopg.Connection[Any], entity: str, at: datetime) -> list[Reason]:
-    rows = connection.execute(_ABSTENTIONS.encode(), (entity, at)).fetchall()
+    rows = connection.execute(_ABSTENTIONS.encode(), {"entity": entity, "at": at}).fetchall()
     found = [Reason("abstains", f"of {signal} nothing is said since {_time(when)}: {reason}", when)
              for signal, reason, when in rows[:_MOST]]  # fmt: skip
     more = len(rows) - _MOST
@@ -233,6 +247,21 @@ def _messages(connection: psycopg.Connection[Any], ids: Sequence[str], now: date
     failed = [Reason("undelivered", f"{channel} did not take '{reason}': {error or 'no reason was given'}")
               for channel, reason, error in connection.execute(_FAILED.encode(), (list(ids),))]  # fmt: skip
     return [*sent, *held, *failed]
+
+
+def _responses(connection: psycopg.Connection[Any], ids: Sequence[str], q: Question) -> list[Reason]:
+    """What was proposed, and why it was not done or is not done yet."""
+    values = {"ids": list(ids), "entity": q.entity, "now": q.at or q.now}
+    found = []
+    for name, status, code, why, outcome, by, at, expires in connection.execute(_RESPONSES.encode(), values):
+        held = f" and is held ({code}): {why}" if code else ""
+        said = {
+            "proposed": f"waits for an approval until {_time(expires)}{held}",
+            "approved": f"is approved by {by}{held}",
+        }
+        words = said.get(status, f"is {status.replace('_', ' ')}" + (f": {outcome}" if outcome else ""))
+        found.append(Reason("response", f"the response '{name}', proposed {_time(at)}, {words}", at))
+    return found
 
 
 def _hushed(connection: psycopg.Connection[Any], q: Question) -> list[Reason]:

@@ -103,3 +103,16 @@ def test_the_track_record_leaves_out_what_was_averted() -> None:
     assert record.came_true == (17, 20)
     assert record.sentence == "Predictions like this one came true 17 times of 20 here."
     assert track_record([], 3).sentence == "No predictions of this kind have been resolved yet."
+
+
+@pytest.mark.parametrize(
+    ("acted", "outcome", "resolved"),
+    [(None, "expired", HORIZON), (20, "averted", 20), (-1, "expired", HORIZON), (HORIZON + 1, "expired", HORIZON)],
+)
+def test_what_was_acted_upon_and_did_not_fail_was_averted_then(
+    acted: float | None, outcome: str, resolved: float
+) -> None:
+    acted_at = None if acted is None else at(acted)
+    assert outcome_of_watermark(SOON, at(HORIZON), acted_at) is None
+    found = outcome_of_watermark(SOON, at(HORIZON + 2), acted_at)
+    assert found is not None and (found.outcome, found.resolved_at) == (outcome, at(resolved))

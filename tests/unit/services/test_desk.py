@@ -8,6 +8,7 @@ from incident_records import DISK, ERRORS, LATENCY, SHOP_EDGES, at, clock, failu
 
 from forewarn.incidents.records import Incident
 from forewarn.risk.records import Risk, Watermark
+from forewarn.services.alerter.casebook import Past
 from forewarn.services.alerter.desk import Desk, Rules, Stores
 from forewarn.stores.feedback import Feedback
 from forewarn.stores.in_memory.audit import InMemoryAudit
@@ -65,6 +66,15 @@ def test_a_prediction_that_comes_true_is_told_three_times_in_all(shop: Shop) -> 
     assert shop.told() == ["opened", "failed", "resolved"]
     assert [o.outcome for o in shop.ledger.outcomes_since(at(0))] == ["hit"]
     assert "as predicted 2 h before: said 2.1 h, came 6 min earlier, inside the 80 % interval" in shop.one.summary
+
+
+def test_what_a_response_has_averted_is_neither_true_nor_false(shop: Shop) -> None:
+    acted = at(40)
+    shop.desk = Desk(shop.desk._stores, Rules(channels=("email",)), past=Past(acted=lambda e: dict.fromkeys(e, acted)))
+    shop.take(risk(0), clock(360.5))
+    assert shop.one.state == "averted"
+    assert [(o.outcome, o.resolved_at) for o in shop.ledger.outcomes_since(at(0))] == [("averted", acted)]
+    assert shop.ledger.track_record("connection_exhaustion", "shop").came_true is None
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
