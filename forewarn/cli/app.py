@@ -26,6 +26,8 @@ class _Commands(LazyGroup):
         LazyCommand("scrub", "forewarn.cli.scrub", "app", _INSPECT, "Check what is taken out of logs and spans."),
         LazyCommand("rules", "forewarn.cli.rules", "app", _INSPECT, "Check alert rules, try them on history."),
         LazyCommand("why-not", "forewarn.cli.why_not", "why_not", _INSPECT, "Say why nothing was predicted or told."),
+        LazyCommand("backup", "forewarn.cli.backup", "backup", _STACK, "Save all to one file while it runs."),
+        LazyCommand("restore", "forewarn.cli.backup", "restore", _STACK, "Put a back-up into a home."),
         LazyCommand("migrate", "forewarn.cli.migrate", "app", _STACK, "Show or upgrade the database's tables."),
         LazyCommand("backtest", "forewarn.cli.backtest", "backtest", _INSPECT, "Score predictions on recordings."),
         LazyCommand("evaluate", "forewarn.cli.evaluate", "evaluate", _INSPECT, "Score the models on public data sets."),
