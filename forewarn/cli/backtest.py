@@ -56,14 +56,25 @@ def backtest(
     console = Console(stderr=True)
     scorer = _scorer(model)
     width = _step(step, horizon)
+    unread: dict[str, str] = {}
+
+    def leave_out(path: Path, error: RecordingError) -> None:
+        unread[path.name] = str(error)
+        console.print(f"{path.name}: left out: {error}", soft_wrap=True, markup=False)
+
     try:
         failures = _failures(incidents, telemetry)
         walked = backtest_folder(
-            telemetry, scorer, width, failures, on_run=lambda w: console.print(f"{w.recording.name}: {_line(w)}")
+            telemetry,
+            scorer,
+            width,
+            failures,
+            on_run=lambda w: console.print(f"{w.recording.name}: {_line(w)}", soft_wrap=True, markup=False),
+            on_unread=leave_out,
         )
     except RecordingError as error:
         raise CommandError(str(error)) from error
-    result = as_json(walked, scorer.version)
+    result = as_json(walked, scorer.version, unread)
     _print(result)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
@@ -121,10 +132,16 @@ def _failures(incidents: Path | None, telemetry: Path) -> Any:
 
 
 def _line(walked: "Walked") -> str:
-    o = walked.outcomes["model"]
+    o, unlimited = walked.outcomes["model"], "" if _limited(walked) else "; no recorded signal has a limit above 0"
     if not o.failed:
-        return f"did not fail, {o.pages} pages"
-    return f"{o.mode}, {f'told {o.lead:.0f} s ahead' if o.predicted else 'missed'}, {o.pages} pages"
+        return f"did not fail, {o.pages} pages{unlimited}"
+    return f"{o.mode}, {f'told {o.lead:.0f} s ahead' if o.predicted else 'missed'}, {o.pages} pages{unlimited}"
+
+
+def _limited(walked: "Walked") -> bool:
+    """Whether there is anything of which the engine can tell that it will reach its limit."""
+    series, limits = set(walked.recording.metrics.series), walked.recording.limits
+    return any(limit.series in series and limit.value > 0 for limit in limits)
 
 
 def _print(result: dict[str, Any]) -> None:

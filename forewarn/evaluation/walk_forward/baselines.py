@@ -63,7 +63,7 @@ def baseline_pages(recording: Recording, step: float, method: Callable[[F64], F6
     """An alert on each limited signal where the method says 'within HORIZON_STEPS' for HELD_STEPS."""
     pages: list[Page] = []
     for limit in recording.limits:
-        if limit.series in recording.metrics.series:
+        if limit.value > 0 and limit.series in recording.metrics.series:
             start, ratio = _cells(recording, limit.series, limit.value, step)
             left = method(ratio)
             for first, last in _held(left <= HORIZON_STEPS):

@@ -1,6 +1,6 @@
 """A backtest over a folder of recordings, and its result as the JSON that docs/backtest.md describes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,17 +55,34 @@ def backtest_folder(
     step: float | None = None,
     failures: tuple[Failure, ...] | None = None,
     on_run: Callable[[Walked], None] = lambda _: None,
+    on_unread: Callable[[Path, RecordingError], None] | None = None,
 ) -> list[Walked]:
-    """Walk every recording of a folder, in the order of their names."""
-    walked = []
-    for path in recordings_in(folder):
-        walked.append(backtest_recording(path, scorer, step, failures))
+    """Walk every recording of a folder, in the order of their names.
+
+    on_unread: told of each that cannot be read, and the others are walked; raises RecordingError where it is not
+    given, or where none can be read.
+    """
+    walked: list[Walked] = []
+    paths = recordings_in(folder)
+    for path in paths:
+        try:
+            walked.append(backtest_recording(path, scorer, step, failures))
+        except RecordingError as error:
+            if on_unread is None or len(paths) == 1:
+                raise
+            on_unread(path, error)
+            continue
         on_run(walked[-1])
+    if not walked:
+        raise RecordingError(f"none of the {len(paths)} recordings in {folder} can be read")
     return walked
 
 
-def as_json(walked: list[Walked], version: str) -> dict[str, Any]:
-    """`{"overall": figures, "baselines": {name: figures}, "modes": {mode: figures}, "runs": [row]}`."""
+def as_json(walked: list[Walked], version: str, unread: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """`{"overall": figures, "baselines": {name: figures}, "modes": {mode: figures}, "runs": [row], "unread": {…}}`.
+
+    unread: recordings that were left out, with the reason of each.
+    """
     model = [w.outcomes["model"] for w in walked]
     return {
         "model": version,
@@ -73,6 +90,7 @@ def as_json(walked: list[Walked], version: str) -> dict[str, Any]:
         "baselines": {name: summarise([w.outcomes[name] for w in walked]) for name in BASELINES},
         "modes": by_mode(model),
         "runs": [_row(w) for w in walked],
+        "unread": dict(unread or {}),
     }
 
 

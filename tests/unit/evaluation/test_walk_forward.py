@@ -144,3 +144,35 @@ def test_real_runs() -> None:
     overall = as_json(walked, "trend")["overall"]
     assert overall["recall"] == 1
     assert overall["false_pages"] == 0
+
+
+def test_a_recording_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> None:
+    write_recording(tmp_path / "in" / "good", recording(leak()[:120]))
+    write_recording(tmp_path / "in" / "bad", recording(leak()[:120]))
+    (tmp_path / "in" / "bad" / "telemetry.parquet").write_bytes(b"no parquet")
+    out = tmp_path / "out.json"
+    done = CliRunner().invoke(app, ["--telemetry", str(tmp_path / "in"), "--json", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "bad: left out" in done.output
+    result = json.loads(out.read_text())
+    assert [r["run"] for r in result["runs"]] == ["good"]
+    assert "cannot be read as Parquet" in result["unread"]["bad"]
+    alone = CliRunner().invoke(app, ["--telemetry", str(tmp_path / "in" / "bad")])
+    assert "cannot be read as Parquet" in str(alone.exception)
+
+
+@pytest.mark.parametrize("seconds", [1, 20])
+def test_a_short_recording_without_anything_beside_is_walked(seconds: int, tmp_path: Path) -> None:
+    write_recording(tmp_path / "run", recording(leak()[:seconds]))
+    for beside in ("limits.csv", "topology.csv", "failures.csv", "meta.json"):
+        (tmp_path / "run" / beside).unlink()
+    done = CliRunner().invoke(app, ["--telemetry", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert "no recorded signal has a limit above 0" in done.output
+
+
+def test_a_limit_of_zero_is_none_for_the_baselines_too(tmp_path: Path) -> None:
+    own = recording(leak()[:200])
+    write_recording(tmp_path / "run", Recording("made", own.metrics, limits=(Limit(USAGE, 0.0),)))
+    outcomes = backtest_recording(tmp_path / "run", TrendScorer()).outcomes
+    assert [o.pages for o in outcomes.values()] == [0, 0, 0, 0]
