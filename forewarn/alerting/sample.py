@@ -36,6 +36,17 @@ def sample_notification(
     )  # fmt: skip
 
 
+def sample_incident(entity: str, now: datetime) -> Incident:
+    """A made-up incident of an entity, to try responses with."""
+    risk = _risk(now)
+    return Incident(
+        incident_id=str(uuid.uuid4()), version=1, state="predicted", severity="warning",
+        title=f"{entity}: a made-up incident", entity=entity, signal=_SIGNAL, mode=_MODE, episodes=[risk.episode],
+        opened_at=now, updated_at=now, time_to_failure=risk.time_to_failure, failed_at=None, drivers=risk.drivers,
+        actions=risk.actions, summary=_summary(True),
+    )  # fmt: skip
+
+
 def _summary(is_open: bool) -> str:
     if is_open:
         return "This is a test of Forewarn's alerts. A real one says here what will fail, when, why and what to do."

@@ -25,6 +25,7 @@ class _Commands(LazyGroup):
         LazyCommand("tokens", "forewarn.cli.tokens", "app", _INSPECT, "Make, list and revoke tokens of the doors."),
         LazyCommand("scrub", "forewarn.cli.scrub", "app", _INSPECT, "Check what is taken out of logs and spans."),
         LazyCommand("rules", "forewarn.cli.rules", "app", _INSPECT, "Check alert rules, try them on history."),
+        LazyCommand("responses", "forewarn.cli.responses", "app", _INSPECT, "Check, list, approve, decline responses."),
         LazyCommand("why-not", "forewarn.cli.why_not", "why_not", _INSPECT, "Say why nothing was predicted or told."),
         LazyCommand("backup", "forewarn.cli.backup", "backup", _STACK, "Save all to one file while it runs."),
         LazyCommand("restore", "forewarn.cli.backup", "restore", _STACK, "Put a back-up into a home."),

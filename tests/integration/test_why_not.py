@@ -151,7 +151,8 @@ def test_a_response_that_waits_or_was_withheld_is_told(ask: Any, database: Any, 
         database.execute(
             "insert into responses (response_id, response, kind, incident_id, entity, status, automatic, averts, plan,"
             " facts, why, expires_at, decided_by, held_for, held_why, outcome)"
-            " values (gen_random_uuid(), %s, 'webhook', gen_random_uuid(), 'shop/db', %s, false, false, '{}', '{}', '', now(), 'mia', %s, 'it ran just now', %s)",
+            " values (gen_random_uuid(), %s, 'webhook', gen_random_uuid(), 'shop/db', %s, false, false, '{}', '{}', '',"
+            " now(), 'mia', %s, 'it ran just now', %s)",
             (name, status, held, outcome),
         )
     _, output = ask("shop/db")

@@ -108,8 +108,8 @@ def resolved(value: Any, secrets: Mapping[str, str]) -> str:
     return value if isinstance(value, str) else f"{value['prefix']}{secrets[value['secret']]}"
 
 
-def lines_of(plan: Plan) -> list[str]:
-    """For people, with the names of secrets in the place of secrets."""
+def lines_of(plan: Plan, whole: bool = False) -> list[str]:
+    """For people, with the names of secrets in their place. whole: with the variables that every command has."""
     if plan["kind"] == "webhook":
         signed = f"X-Forewarn-Signature: signed with the secret {plan['sign']}"
         return [
@@ -119,7 +119,7 @@ def lines_of(plan: Plan) -> list[str]:
             *([signed] if plan["sign"] else []),
             plan["body"],
         ]
-    own = {name: value for name, value in plan["env"].items() if not name.startswith("FOREWARN_")}
+    own = {name: value for name, value in plan["env"].items() if whole or not name.startswith("FOREWARN_")}
     return [
         " ".join(_quoted(argument) for argument in plan["argv"]),
         *(f"{name}={_shown(value)}" for name, value in own.items()),
