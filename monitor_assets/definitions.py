@@ -26,7 +26,7 @@ from monitor_assets.training import (
 from sensors.promotion import promote_shadow
 from sensors.retraining import retrain
 from sensors.rollback import roll_back_champion
-from sensors.schedules import daily_capacity_contest, daily_drift, hourly_capacity
+from sensors.schedules import daily_capacity_contest, hourly_capacity, regular_drift
 from sensors.tracking import reconcile_tracking
 
 _MODULES = [
@@ -69,7 +69,7 @@ defs = dg.Definitions(
     ],
     sensors=[retrain, promote_shadow, roll_back_champion, reconcile_tracking],
     schedules=[
-        daily_drift,
+        regular_drift,
         hourly_capacity,
         daily_capacity_contest,
         jobs.daily_telemetry,

@@ -20,7 +20,7 @@ from forewarn.telemetry.sender import OtlpSender
 NAMESPACE = "shop"
 STEP_SECONDS = 60.0
 _DAY, _HOUR = 86_400.0, 3600.0
-_SLOT = 12 * _HOUR  # an incident each: an accelerated clock cannot wait a week for eight of them
+_SLOT = 12 * _HOUR  # an incident each: an accelerated clock cannot wait a week for them
 _RELEASED = SERVICES  # what all of them are built on was released
 _CLOCK = "select at from watermarks where namespace = %s"
 
@@ -30,7 +30,7 @@ class World:
     """Days before the release, days after it, and how much more memory a request then needs."""
 
     history_days: float = 8.0
-    live_days: float = 24.0
+    live_days: float = 40.0
     memory_per_request: float = 2.0
     seed: int = 7
 
@@ -115,10 +115,13 @@ def send_history(recording: Recording, gateway: str, token: str | None, end_ns: 
 
 
 class Clock:
-    """Watches the event clock of the predictor: the longest wall time in which it stood still."""
+    """Watches the event clock of the predictor: the longest wall time in which it stood still, and how far it lies
+    behind what was sent."""
 
     def __init__(self, postgres_url: str) -> None:
         self._url = postgres_url
+        self.stream: Stream | None = None
+        self.behind: list[float] = []  # event seconds between the newest sample sent and what is scored
         self._stop = threading.Event()
         self.seen: list[tuple[float, datetime]] = []  # wall time and event time of each advance
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
@@ -145,3 +148,6 @@ class Clock:
                 row = connection.execute(_CLOCK, (NAMESPACE,)).fetchone()
                 if row and (not self.seen or row[0] > self.seen[-1][1]):
                     self.seen.append((time.monotonic(), row[0]))
+                sent = self.stream.sent if self.stream else None
+                if sent and self.seen:
+                    self.behind.append((sent.event_time - self.seen[-1][1]).total_seconds())

@@ -1,7 +1,6 @@
 """Whether the newest day looks as the training interval did, by Evidently."""
 
 import os
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import psycopg
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from bentos import model_store
@@ -19,7 +17,7 @@ from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 from forewarn.risk.bundle import BundleError, load_bundle
 from forewarn.risk.first_day import FirstDayScorer
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer, score
-from monitor_assets.drift.moved_signals import MOVED_SERIES, MovedKind, moved_kinds
+from monitor_assets.drift.shifted_signals import moved, shifted_signals
 from monitor_assets.history import History
 from monitor_assets.markdown import table
 from monitor_assets.registry.reports import record_report
@@ -30,7 +28,6 @@ MOST_ROWS = 3_000
 SEED = 2
 MOST_DISTANCE = 0.3  # Wasserstein, in standard deviations of the reference
 PREDICTION, TARGET = "prediction", "target"
-_DAY_MICROSECONDS = 86_400_000_000
 _HORIZON = HORIZON_STEPS[PAGING_HORIZON]
 # Times of day and history move by themselves, and are no drift.
 _COMPARED = [n for n in FEATURE_NAMES if n not in ("log_history", "week_diff", "week_z") and "5m" not in n]
@@ -41,8 +38,8 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     """The newest day beside the training interval: distribution of each feature (data drift), of what the model that
     serves says (prediction drift) and of what came (target drift), and the quality of the rows; an HTML report.
 
-    The share that has drifted is that of the features over all rows, or that of the series of the kind of signal that
-    moved most, where that is most of them (`moved_signals`): other kinds would hide it.
+    Rows of all signals pooled do not see what one release changes in one service: beside them, each limited signal is
+    compared with itself, day with day, less what load explains (`forewarn.evaluation.lifecycle.level_shift`).
     """
     history = scope.history()
     reference, current = compared_rows(history)
@@ -54,17 +51,21 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     found = evidently_report(reference, current, path)
     said, came = found.pop(PREDICTION, None), found.pop(TARGET, None)
     pooled = float(np.mean([score["drifted"] for score in found.values()])) if found else 0.0
-    kinds = kinds_of(history, last_training(scope))
-    what, share = drifted(pooled, kinds)
+    windows = history.read_windows()
+    seen = windows.time_of(history.read_json("split")["train"][1])
+    judged = shifted_signals(windows, last_training(scope) or seen)
+    lasting = moved(judged)
     missing = {name: float(frame[list(found)].isna().mean().mean()) for name, frame in _named(reference, current)}
     summary = {
-        "namespace": scope.namespace, "drifted_share": round(share, 4), "what": what,
-        "pooled_share": round(pooled, 4), "features": len(found), "model": scorer.version,
+        "namespace": scope.namespace, "drifted_share": round(pooled, 4), "features": len(found),
+        "model": scorer.version, "moved": {name: round(shift, 4) for name, shift in lasting.items()},
+        "signals_judged": len(judged), "data_to": windows.time_of(windows.cells.shape[1]).isoformat(),
         "prediction_drift": said and round(said["score"], 4), "target_drift": came and round(came["score"], 4),
         "missing_share": round(missing["current"], 4),
     }  # fmt: skip
     record_report(scope, "drift", path, summary)
-    context.log.info("%.0f %% of %s drifted", 100 * share, what)
+    surest = sorted(judged.items(), key=lambda item: item[1].chance)
+    context.log.info("%.0f %% of the features drifted; %d of %d signals moved", 100 * pooled, len(lasting), len(judged))
     ranked = sorted(found.items(), key=lambda item: -item[1]["score"])
     means = [
         (name, float(reference[name].mean()), float(current[name].mean()), score["score"], score["drifted"])
@@ -73,11 +74,11 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
     ]
     return dg.MaterializeResult(
         metadata={
-            "drifted share": share,
-            "of": what,
-            "share of the features over all rows": pooled,
-            "kinds of signals": table(
-                ["signal", "series that moved", "of"], [(k.signal, k.moved, k.series) for k in kinds]
+            "drifted share": pooled,
+            "signals that moved": len(lasting),
+            "signals": table(
+                ["signal", "usual level", "moved by", "by chance (p)"],
+                [(name, one.level, one.shift, one.chance) for name, one in surest[:15]],
             ),
             "reference rows": len(reference),
             "current rows": len(current),
@@ -125,37 +126,6 @@ def last_training(scope: TrainingScope) -> datetime | None:
     return row[0] if row else None
 
 
-def kinds_of(history: History, seen_until: datetime | None = None) -> list[MovedKind]:
-    """Kinds of signals by how many of their series have moved on the newest day, in whole days back from now.
-
-    Reference days are those of the training interval, before `seen_until`.
-    """
-    windows, split = history.read_windows(), history.read_json("split")
-    features = history.read_features(["series_id", "event_timestamp", *_COMPARED])
-    ids = [windows.series[i].id for i in windows.limited]
-    series = pc.index_in(features.column("series_id"), pa.array(ids)).to_numpy()
-    times = features.column("event_timestamp").to_numpy().astype("datetime64[us]").astype(np.int64)
-    days_back = (times.max() - times) // _DAY_MICROSECONDS
-    trained = windows.time_of(split["train"][1])
-    trained_until = min(trained, seen_until or trained).timestamp() * 1e6
-    first = days_back.max()
-    values = np.column_stack([features.column(name).to_numpy() for name in _COMPARED]).astype(np.float64)
-    known = np.isfinite(series)
-    reference_until = int(first - (times.max() - trained_until) // _DAY_MICROSECONDS)
-    signals = [windows.series[i].signal for i in windows.limited]
-    return moved_kinds(
-        values[known], series[known].astype(np.int64), (first - days_back)[known], reference_until, signals
-    )
-
-
-def drifted(pooled: float, kinds: Sequence[MovedKind]) -> tuple[str, float]:
-    """What has drifted and its share: the kind of signal that moved most where most of it moved, else all features."""
-    most = max(kinds, key=lambda kind: kind.share, default=None)
-    if most is not None and most.share >= MOVED_SERIES and most.share > pooled:
-        return f"the series of {most.signal}", most.share
-    return "the features", pooled
-
-
 def serving_scorer(scope: TrainingScope) -> Scorer:
     """What serves: the champion, and where there is none that can be loaded, the first-day model."""
     with psycopg.connect(scope.postgres_url) as connection:
@@ -201,16 +171,21 @@ def evidently_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path)
     return found
 
 
-@dg.asset_check(asset=drift_report, description="Less than 40 % moved since the training interval.")
+@dg.asset_check(asset=drift_report, description="Less than 40 % of the features and no signal moved.")
 def features_have_not_drifted(context: dg.AssetCheckExecutionContext, scope: TrainingScope) -> dg.AssetCheckResult:
     """A warning: whether to train again is the retraining sensor's decision."""
     from forewarn.evaluation.lifecycle.retraining import DRIFTED_SHARE
 
     event = context.instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
     materialization = event.asset_materialization if event else None
-    share = float(materialization.metadata["drifted share"].value) if materialization else float("nan")
+    known = materialization.metadata if materialization else {}
+    share, signals = (
+        float(known[k].value) if k in known else float("nan") for k in ("drifted share", "signals that moved")
+    )
     return dg.AssetCheckResult(
-        passed=share < DRIFTED_SHARE, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted share": share}
+        passed=share < DRIFTED_SHARE and signals == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"drifted share": share, "signals that moved": signals},
     )
 
 

@@ -279,9 +279,9 @@ def test_a_registry_that_is_away_ends_the_tick_with_a_reason(
 
 
 def test_drift_is_looked_at_where_there_is_a_model(db: psycopg.Connection[Any]) -> None:
-    from sensors.schedules import daily_drift
+    from sensors.schedules import regular_drift
 
-    assert "no model yet" in reason(daily_drift())
+    assert "no model yet" in reason(regular_drift())
     add_versions(db, "1")
-    asked = daily_drift()
+    asked = regular_drift()
     assert asked.run_config["resources"]["scope"]["config"] == {"namespace": "shop"}

@@ -1,6 +1,6 @@
 """Whether to train again: on drift, decay, new labels, a new kind of entity, or age; one cause, one training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,11 +19,27 @@ MOST_ATTEMPTS = 4  # trainings that failed in a row: then a person must look
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """Share of features, or of the series of a kind of signal, that had moved when the report was made."""
+    """Share of the features that had moved over all rows when the report was made.
+
+    moved: signals that lie, for what the load asks of them, where they lay on no day that was learned from, by how
+    much of their limit (`level_shift`).
+    """
 
     at: datetime
     share: float
-    what: str = "the features"
+    moved: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the report shows a drift."""
+        return self.share >= DRIFTED_SHARE or bool(self.moved)
+
+    def __str__(self) -> str:
+        told = [f"{name} by {100 * shift:+.1f} % of its limit" for name, shift in list(self.moved.items())[:3]]
+        more = f" and {len(self.moved) - 3} more" if len(self.moved) > 3 else ""
+        signals = f"{'; '.join(told)}{more} moved for good" if told else ""
+        rows = f"{self.share:.0%} of the features drifted" if self.share >= DRIFTED_SHARE or not told else ""
+        return "; ".join(part for part in (rows, signals) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +126,7 @@ def drift_since(reports: Sequence[DriftReport]) -> int | None:
     """Index of the report with which the drift of the newest report began; None where that one shows no drift."""
     first = None
     for k in range(len(reports) - 1, -1, -1):
-        if reports[k].share < DRIFTED_SHARE:
+        if not reports[k].drifted:
             break
         first = k
     return first
@@ -122,14 +138,20 @@ def _drift(state: Lifecycle) -> Verdict:
     if first is None:
         return Verdict(False, "no drift worth it")
     newest = state.drift[-1]
-    told = f"{newest.share:.0%} of {newest.what} drifted (from {DRIFTED_SHARE:.0%} on)"
     answered = state.last_training
     if answered is None or answered < state.drift[first].at:
-        return Verdict(True, told)
-    before = [r.share for r in state.drift[first:] if r.at <= answered]
-    if newest.at > answered and newest.share >= max(before) + WORSE_BY:
-        return Verdict(True, f"{told}; it has grown from {max(before):.0%} since the last training")
-    return Verdict(False, f"{newest.share:.0%} of {newest.what} drifted, answered by the last training")
+        return Verdict(True, str(newest))
+    before = [report for report in state.drift[first:] if report.at <= answered]
+    if newest.at > answered and _has_grown(newest, before):
+        return Verdict(True, f"{newest}; it has grown since the last training")
+    return Verdict(False, f"{newest}, answered by the last training")
+
+
+def _has_grown(newest: DriftReport, before: Sequence[DriftReport]) -> bool:
+    known = {name for report in before for name in report.moved}
+    return bool(set(newest.moved) - known) or newest.share >= max(
+        DRIFTED_SHARE, WORSE_BY + max(report.share for report in before)
+    )
 
 
 def _decay(state: Lifecycle) -> Verdict:

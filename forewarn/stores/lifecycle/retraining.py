@@ -17,9 +17,9 @@ from forewarn.telemetry.limits import limited_signal
 LEAST_HISTORY = timedelta(days=1)  # of a new kind of signal, before a model can learn from it
 _REPORTS = 60
 _DRIFT = """
-select created_at, share, what from (
+select created_at, share, moved from (
     select created_at, (summary ->> 'drifted_share')::float8 as share,
-           coalesce(summary ->> 'what', 'the features') as what from reports
+           coalesce(summary -> 'moved', '{}'::jsonb) as moved from reports
     where kind = 'drift' and summary ? 'drifted_share' and (%(namespace)s::text is null
           or coalesce(summary ->> 'namespace', %(namespace)s) = %(namespace)s)
     order by created_at desc limit %(most)s) newest

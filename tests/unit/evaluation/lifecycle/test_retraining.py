@@ -26,7 +26,11 @@ def reports(*shares: float) -> tuple[DriftReport, ...]:
     [
         (STEADY, False, "no drift"),
         (replace(STEADY, rolled_back="7"), True, "7 was rolled back, the first-day model serves"),
-        (replace(STEADY, drift=(DriftReport(NOW, 0.8, "the series of m"),)), True, "80% of the series of m drifted"),
+        (
+            replace(STEADY, drift=(DriftReport(NOW, 0.1, {"shop/a|m": 0.02}),)),
+            True,
+            "shop/a|m by +2.0 % of its limit",
+        ),
         (replace(STEADY, drift=reports(0.6)), True, "60% of the features"),
         (replace(STEADY, new_labels=25), True, "25 new labels"),
         (replace(STEADY, last_training=NOW - 9 * 24 * HOUR), True, "9.0 days ago"),
@@ -57,7 +61,11 @@ def test_one_drift_is_one_training() -> None:
     assert not verdict.yes and "answered by the last training" in verdict.reason
     assert should_retrain(replace(trained, drift=reports(0.6, 0.6, 0.1, 0.6)), policy).yes  # it ended and came again
     grown = should_retrain(replace(trained, drift=reports(0.6, 0.6, 0.85)), policy)
-    assert grown.yes and "grown from 60%" in grown.reason
+    assert grown.yes and "it has grown" in grown.reason
+    first, more = DriftReport(NOW - 2 * HOUR, 0.1, {"a": 0.1}), DriftReport(NOW, 0.1, {"a": 0.1, "b": -0.1})
+    assert "answered" in should_retrain(replace(trained, drift=(first, replace(more, moved={"a": 0.2}))), policy).reason
+    grown = should_retrain(replace(trained, drift=(first, more)), policy)
+    assert grown.yes and "b by -10.0 % of its limit" in grown.reason
     assert not should_retrain(replace(trained, drift=reports(0.6, 0.6, 0.6, 0.1)), policy).yes
 
 
