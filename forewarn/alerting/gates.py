@@ -85,10 +85,11 @@ def _inhibits(rule: Inhibition, source: Case, target: Case, situation: Situation
         return False
     if any(source.labels.get(name, "") != target.labels.get(name, "") for name in rule.equal):
         return False
+    if not rule.upstream:
+        return True
     one = target.incident
-    if rule.upstream and not words_of(one.mode, one.signal).spreads:
-        return False  # what it uses up by itself is no symptom of what it depends on
-    return not rule.upstream or situation.depends(one.entity, source.incident.entity)
+    hops = situation.hops(one.entity, source.incident.entity)
+    return hops is not None and 0 < hops <= words_of(one.mode, one.signal).calls_from_cause
 
 
 def _cooldown(plan: Plan, case: Case, situation: Situation) -> Hold | None:

@@ -90,16 +90,17 @@ class ChannelState:
     rate_held_at: datetime | None = None
 
 
-def _independent(client: str, server: str) -> bool:
-    return False
+def _independent(client: str, server: str) -> int | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """All that a decision needs beside the case. now: wall clock. clocks: event clocks of namespaces.
 
-    open_cases: what can inhibit; inhibitors: by rule, see `with_inhibitors`. depends(client, server): by the service
-    graph. ended: (channel, entity, mode) and when its last incident was told to be over.
+    open_cases: what can inhibit; inhibitors: by rule, see `with_inhibitors`. hops(client, server): calls between by the
+    service graph, None where the one does not depend on the other. ended: (channel, entity, mode) and when its last
+    incident was told to be over.
     """
 
     now: datetime
@@ -108,7 +109,7 @@ class Situation:
     windows: Sequence[Maintenance] = ()
     open_cases: Sequence[Case] = ()
     inhibitors: Sequence[tuple[Inhibition, Sequence[Case]]] = ()
-    depends: Callable[[str, str], bool] = _independent
+    hops: Callable[[str, str], int | None] = _independent
     clocks: Mapping[str, datetime] = field(default_factory=dict)
     fix_times: FixTimes = field(default_factory=FixTimes)
     groups: Mapping[str, GroupState] = field(default_factory=dict)

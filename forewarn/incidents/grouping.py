@@ -215,11 +215,11 @@ def _within_entity(one: Episode, other: Episode, apart: float) -> _Link | None:
 
 def may_follow(symptom: Episode, cause: Episode, graph: ServiceGraph) -> bool:
     """Whether the trouble can have come to `symptom` along the calls it makes."""
-    if symptom.entity == cause.entity or not words_of(symptom.mode, symptom.signal).spreads:
+    words = words_of(symptom.mode, symptom.signal)
+    hops = graph.hops(symptom.entity, cause.entity)
+    if symptom.entity == cause.entity or hops is None or hops > words.calls_from_cause:
         return False
-    if graph.hops(symptom.entity, cause.entity) is None:
-        return False
-    if words_of(symptom.mode, symptom.signal).objective:
+    if words.objective:
         return True  # a promise may be broken before: what gets scarce is often slow before it is gone
     unfelt = cause.failed_at is None or cause.failed_at > symptom.onset_at
     if words_of(cause.mode, cause.signal).silent and unfelt:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+from forewarn.incidents.graph import MAX_HOPS
 from forewarn.risk.catalogue import failure_mode
 
 # What an entity uses up by itself: a dependency in trouble does not fill its disk or leak its memory.
@@ -25,6 +26,17 @@ class ModeWords:
     spreads: bool
     objective: bool = False
     silent: bool = False
+
+    @property
+    def calls_from_cause(self) -> int:
+        """How many calls away what causes it may be, at most.
+
+        A promise to users breaks wherever something below is slow or fails. A capacity is used up by what is called
+        directly: from further away the trouble comes through a service in between, which is in trouble then, too.
+        """
+        if self.objective:
+            return MAX_HOPS
+        return 1 if self.spreads else 0
 
     def reaches(self, limit: str) -> str:
         """`connection pool reaches its limit of 100`."""

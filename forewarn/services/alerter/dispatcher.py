@@ -70,7 +70,7 @@ class Dispatcher:
         self._policy = policy
         self._sources = sources or Sources()
         self._graph = ServiceGraph(())
-        self._hops: dict[tuple[str, str], bool] = {}
+        self._hops: dict[tuple[str, str], int | None] = {}
         self._changed: dict[str, bool] = {}
         self._cases: dict[str, Case] = {}  # open incidents; their messages are read anew before each decision
         self._decided_by: Policy | None = None
@@ -149,7 +149,7 @@ class Dispatcher:
             silences=stores.feedback.silences(now),
             windows=[*(spec.window() for spec in policy.maintenance), *sources.windows()],
             open_cases=list(self._cases.values()),
-            depends=self._depends,
+            hops=self._hops_between,
             clocks=stores.ledger.watermarks() if policy.working_hours else {},
             fix_times=self._learned(policy) if policy.working_hours else FixTimes(),
             groups=stores.outbox.groups(now - interval),
@@ -157,9 +157,9 @@ class Dispatcher:
             ended=stores.outbox.ended(now - cooldown) if cooldown else {},
         )
 
-    def _depends(self, client: str, server: str) -> bool:
+    def _hops_between(self, client: str, server: str) -> int | None:
         if (client, server) not in self._hops:
-            self._hops[client, server] = client != server and self._graph.hops(client, server) is not None
+            self._hops[client, server] = self._graph.hops(client, server)
         return self._hops[client, server]
 
     def _learned(self, policy: Policy) -> FixTimes:

@@ -62,6 +62,15 @@ def test_without_a_graph_only_the_same_entity_is_joined() -> None:
     assert not joins(episode(10, signal=DISK), group(episode(signal=LATENCY, mode="memory_exhaustion")))[0]
 
 
+def test_a_pool_two_calls_away_is_explained_only_by_trouble_in_between() -> None:
+    store, door = group(episode(0, "shop/db")), episode(10, "shop/gateway", POOL)
+    between = episode(5, "shop/api", LATENCY)
+    assert not joins(door, store)[0], "the service in between is well"
+    assert joins(between, store)[0]
+    assert joins(door, group(*store.episodes, between)) == (True, "shop/gateway depends on shop/api (1 calls away)")
+    assert joins(episode(10, "shop/gateway", LATENCY), store)[0], "a promise breaks however far below the cause is"
+
+
 def test_clients_that_fail_alike_over_one_server_are_joined() -> None:
     assert joins(episode(10, "shop/worker", ERRORS), group(episode(0, "shop/api", ERRORS))) == (
         True,
