@@ -17,16 +17,21 @@ from typing import Any
 import psycopg
 import pytest
 from alerter_stack import eventually
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from forewarn.alerting.webhook import verify
 from forewarn.config.settings import Settings
 from forewarn.incidents.records import Incident
 from forewarn.services.alerter.responding.responder import Responder
+from forewarn.services.gateway.response_door import ResponseDoor
+from forewarn.services.token_cache import TokenCache
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback, Silence
 from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.responses import NotPending, PostgresResponses, StoredResponse, acted_on
 from forewarn.stores.schema import create_tables
+from forewarn.stores.tokens import PostgresTokens
 
 IDENTITY = "7a1d9c52-3f0e-4b8a-9c44-5d2f6a7b8c9d"
 EPISODE = "5d0f62b7-6f8f-4a34-8a5e-1f6f3a2b9c11"
@@ -425,3 +430,30 @@ def test_a_webhook_that_is_away_was_not_done(bench: Bench, hook: Any) -> None:
     bench.put(incident())
     (row,) = bench.sweep()
     assert row.status == "failed" and row.outcome.startswith("it was not reached: ConnectError")
+
+
+def test_the_door_needs_a_token_that_may_act(bench: Bench) -> None:
+    bench.command(["/bin/true"])
+    bench.put(incident())
+    (row,) = bench.sweep()
+    tokens = {scope: PostgresTokens(bench.connection).create("bot", [scope], "mia")[1] for scope in ("read", "act")}
+    settings = Settings(postgres_url=bench.url, home=bench.home)
+    with TokenCache(bench.url, 0.05) as cache:
+        door = TestClient(Starlette(routes=ResponseDoor(settings, cache).routes()))
+        eventually(lambda: cache.known)
+        address = f"/v1/responses/{row.response_id}"
+
+        def post(what: str, token: str, body: str = "") -> tuple[int, Any]:
+            answer = door.post(f"{address}/{what}", headers={"Authorization": f"Bearer {token}"}, content=body)
+            return answer.status_code, answer.json()
+
+        assert door.get("/v1/responses").status_code == 401
+        assert post("approve", tokens["read"]) == (403, {"error": "this token may read; this door needs act"})
+        assert post("approve", tokens["act"], "[1]")[0] == 400
+        assert bench.all()[0].status == "proposed"
+        status, told = post("approve", tokens["act"], '{"note": "as agreed"}')
+        assert (status, told["status"], told["decided_by"], told["note"]) == (200, "approved", "token bot", "as agreed")
+        assert post("decline", tokens["act"]) == (409, {"error": "'act' is approved by token bot already"})
+        gone = door.get(f"/v1/responses/{EPISODE}", headers={"Authorization": f"Bearer {tokens['act']}"})
+        assert gone.status_code == 404
+    assert bench.sweep()[0].status == "succeeded"

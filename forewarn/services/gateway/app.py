@@ -24,6 +24,7 @@ from forewarn.services.gateway.grpc_doors import GrpcDoors
 from forewarn.services.gateway.log_doors import LogDoors
 from forewarn.services.gateway.meters import Meters
 from forewarn.services.gateway.rate_limit import RateLimit
+from forewarn.services.gateway.response_door import ResponseDoor
 from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.token_cache import TokenCache
 from forewarn.stores.log import MAX_MESSAGE_BYTES
@@ -56,6 +57,7 @@ class Gateway:
         self._delivery = delivery
         self._meters = meters
         self._answers = AnswerDoor(settings)
+        self._responses = ResponseDoor(settings, stored_tokens)
         self._rate = RateLimit(settings.gateway_rate_requests, settings.gateway_rate_bytes)
         self._scrubber = Scrubber(load_rules(settings.scrub))
         meters.scrubs(self._scrubber.rules)
@@ -69,13 +71,14 @@ class Gateway:
     def app(self) -> Starlette:
         """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
         `/v1/logs/json`, `/loki/api/v1/push` (see LogDoors), `/answer/…` (see AnswerDoor),
-        `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port is set."""
+        `/v1/responses…` (see ResponseDoor), `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port is set."""
         routes = [Route(f"/v1/{signal}", self._otlp_door(signal), methods=["POST"]) for signal in _TOPICS]
         routes += [
             Route("/v1/activity", self._activity, methods=["POST"]),
             Route("/api/v1/write", self._remote_write, methods=["POST"]),
             *LogDoors(self._deliver, self._meters, self._scrub, self._scrub_raw).routes(),
             *self._answers.routes(),
+            *self._responses.routes(),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/ready", self._readyz),  # where clients of Loki ask
