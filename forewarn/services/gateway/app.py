@@ -71,7 +71,8 @@ class Gateway:
     def app(self) -> Starlette:
         """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
         `/v1/logs/json`, `/loki/api/v1/push` (see LogDoors), `/answer/…` (see AnswerDoor),
-        `/v1/responses…` (see ResponseDoor), `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port is set."""
+        `/v1/responses…` (see ResponseDoor), `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port
+        is set."""
         routes = [Route(f"/v1/{signal}", self._otlp_door(signal), methods=["POST"]) for signal in _TOPICS]
         routes += [
             Route("/v1/activity", self._activity, methods=["POST"]),
