@@ -91,8 +91,9 @@ protos: install ## Write the code of the .proto files anew
 	done
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. bentos/predictor/proto/*.proto
 
-env-example: install ## Write .env.example from the settings
+env-example: install ## Write .env.example and docs/configuration.md from the settings
 	@$(BIN)/python -m forewarn.config.example > .env.example
+	$(BIN)/python -m forewarn.config.reference > docs/configuration.md
 
 metrics-reference: install ## Write docs/metrics.md from what the processes count
 	@$(BIN)/python -m forewarn.services.metrics > docs/metrics.md

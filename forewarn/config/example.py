@@ -29,11 +29,12 @@ def example() -> str:
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
         assert default is not PydanticUndefined, f"{name} has no default"
-        parts.append(f"\n# {field.description}\n# FOREWARN_{name.upper()}={_text(default)}\n")
+        parts.append(f"\n# {field.description}\n# FOREWARN_{name.upper()}={value_text(default)}\n")
     return "".join(parts) + _TAIL
 
 
-def _text(value: object) -> str:
+def value_text(value: object) -> str:
+    """A setting's value as the environment has it; empty for none."""
     if value is None:
         return ""
     if isinstance(value, SecretStr):

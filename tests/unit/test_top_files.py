@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from forewarn.config.example import example
+from forewarn.config.reference import reference
 from forewarn.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,10 @@ def test_env_example_changes_nothing_when_every_line_is_taken_in(tmp_path: Path)
     (tmp_path / ".env").write_text("\n".join(lines))
     assert Settings(_env_file=tmp_path / ".env") == Settings(_env_file=None)
     assert {line.split("=")[0] for line in lines} | {"FOREWARN_GATEWAY_TOKEN"} <= SETTINGS
+
+
+def test_the_configuration_page_is_what_the_settings_say() -> None:
+    assert (ROOT / "docs" / "configuration.md").read_text() == reference(), "run: make env-example"
 
 
 def test_every_setting_is_explained() -> None:
