@@ -197,10 +197,24 @@ class Settings(BaseSettings):
     )
     link_hours: float = Field(72.0, gt=0, description="How long links in alerts can be used to answer.")
 
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Asked to stop, archiver, connector and alerter read the log to its end for so long at most; for a "
+        "broker that keeps its log in memory only.",
+    )
     retention_days: int = Field(
         0, ge=0, description="Days (by event time) that raw samples, logs, spans and activity are kept; 0: for ever."
     )
-    rollup_retention_days: int = Field(400, ge=0, description="Days that roll-ups of samples are kept; 0: for ever.")
+    rollup_retention_days: int = Field(
+        400, ge=0, description="Days (by event time) that roll-ups of samples and log templates are kept; 0: for ever."
+    )
+    record_retention_days: int = Field(
+        1095,
+        ge=0,
+        description="Days (by wall clock) that risks and outcomes, incidents that are over, what was told of them, "
+        "answers, audit and reports are kept; 0: for ever.",
+    )
     loki_url: str | None = Field(None, description="Loki for logs, such as http://loki:3100; none: PostgreSQL.")
     loki_tenant: str | None = Field(None, description="Tenant at Loki (X-Scope-OrgID); none: single tenant.")
     loki_token: SecretStr | None = Field(None, description="Bearer token at Loki; none: no authorization.")

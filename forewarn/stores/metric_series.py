@@ -14,8 +14,9 @@ from forewarn.telemetry.samples import Kind, Series
 _UPSERT = """
 insert into metric_series (entity, name, signal, attributes, kind, unit)
 select * from unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::text[], %s::text[])
-on conflict (entity, name) do update set kind = excluded.kind, unit = excluded.unit
-where (metric_series.kind, metric_series.unit) is distinct from (excluded.kind, excluded.unit)
+on conflict (entity, name) do update set kind = excluded.kind, unit = excluded.unit, seen_on = current_date
+where (metric_series.kind, metric_series.unit, metric_series.seen_on)
+    is distinct from (excluded.kind, excluded.unit, current_date)
 """
 _NUMBERS = """
 select wanted.i, s.series_id

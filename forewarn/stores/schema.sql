@@ -13,6 +13,7 @@ create table metric_series (
     attributes  jsonb not null default '{}',
     kind        text not null,              -- gauge, cumulative, delta
     unit        text not null default '',
+    seen_on     date not null default current_date, -- wall clock: the last day on which a writer asked for it
     unique (entity, name)
 );
 
@@ -172,6 +173,7 @@ create table failures (        -- what really happened, seen in the telemetry
     limit_value  double precision not null,
     predicted    boolean not null,           -- false: a miss
     episode      uuid,                       -- the one that spoke of it; one of its own for a miss
+    recorded_at  timestamptz not null default now(),
     primary key (entity, signal, failed_at)
 );
 create index failures_episode on failures (episode);

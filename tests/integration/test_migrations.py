@@ -7,13 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
+from table_rows import fill_all, table_names
 from typer.testing import CliRunner
 
 from forewarn.cli.migrate import app
@@ -31,11 +31,6 @@ def upgrade() -> None:
     op.execute("update risks set team = split_part(entity, '/', 1)")
     {then}
 '''
-VALUES: dict[str, Any] = {
-    "text": "shop/api", "bigint": 7, "integer": 7, "double precision": 0.5, "boolean": True, "bytea": b"\x01",
-    "uuid": "6f1c8a52-0000-4000-8000-000000000001", "jsonb": '{"a": 1}', "ARRAY": ["write"],
-    "timestamp with time zone": datetime(2026, 3, 12, 14, tzinfo=UTC), "character varying": "0",
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -60,34 +55,8 @@ def first_release(empty_database: Callable[[str], str]) -> str:
     url = empty_database("first")
     with psycopg.connect(url) as connection:
         connection.execute(FIRST)
-        connection.execute(
-            "create table metric_samples_20260312 partition of metric_samples"
-            " for values from ('2026-03-12+00') to ('2026-03-13+00')"
-        )
-        for table in ("risks", *sorted(_tables(connection) - {"risks", "metric_samples_20260312"})):
-            _fill(connection, table)
+        fill_all(connection)
     return url
-
-
-def _tables(connection: psycopg.Connection) -> set[str]:
-    rows = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
-    return {name for (name,) in rows} - {"schema_revision"}
-
-
-def _fill(connection: psycopg.Connection, table: str) -> None:
-    columns = connection.execute(
-        "select column_name, data_type from information_schema.columns"
-        " where table_schema = 'public' and table_name = %s and is_identity = 'NO'",
-        (table,),
-    ).fetchall()
-    connection.execute(
-        sql.SQL("insert into {} ({}) values ({})").format(
-            sql.Identifier(table),
-            sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
-            sql.SQL(", ").join(sql.Placeholder() for _ in columns),
-        ),
-        [VALUES[kind] for _, kind in columns],
-    )
 
 
 def _rows(url: str) -> dict[str, list[dict[str, Any]]]:
@@ -95,7 +64,7 @@ def _rows(url: str) -> dict[str, list[dict[str, Any]]]:
         return {
             table: [row for (row,) in connection.execute(sql.SQL("select to_jsonb(t) from {} t").format(
                 sql.Identifier(table))).fetchall()]
-            for table in _tables(connection)
+            for table in table_names(connection)
         }  # fmt: skip
 
 

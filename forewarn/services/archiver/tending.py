@@ -1,18 +1,22 @@
 """Tends the archive while it is filled: rolls up what came, drops what is too old. One archiver does it for all."""
 
 import threading
+import time
+from datetime import datetime
 
 import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
 from forewarn.stores.locks import Lock
+from forewarn.stores.record_retention import delete_derived, delete_records, delete_reports, delete_unused
 from forewarn.stores.retention import cutoff, delete_events, delete_rollups, drop_days
 from forewarn.stores.rollups import name_all_pending, roll_up_due
 
 logger = structlog.get_logger(__name__)
 
 _EVERY_SECONDS = 30.0
+_RECORDS_EVERY_SECONDS = 3600.0
 
 
 class Tending:
@@ -21,6 +25,7 @@ class Tending:
     def __init__(self, settings: Settings, counters: dict[str, float], every_seconds: float = _EVERY_SECONDS) -> None:
         self._settings, self._counters, self._every = settings, counters, every_seconds
         self._stop = threading.Event()
+        self._next_records = 0.0
         self._thread = threading.Thread(target=self._run, name="tending", daemon=True)
         counters.update({"cells_rolled_up_total": 0, "days_dropped_total": 0})
 
@@ -65,3 +70,20 @@ class Tending:
         rollups_from = cutoff(self._settings.rollup_retention_days)
         if rollups_from is not None:
             delete_rollups(connection, rollups_from)
+        if time.monotonic() >= self._next_records:
+            self._next_records = time.monotonic() + _RECORDS_EVERY_SECONDS
+            self._tend_records(connection, rollups_from)
+
+    def _tend_records(self, connection: psycopg.Connection, rollups_from: datetime | None) -> None:
+        deleted = delete_derived(connection, rollups_from) if rollups_from is not None else 0
+        before = cutoff(self._settings.record_retention_days)
+        if before is not None:
+            deleted += delete_records(connection, before)
+            home = self._settings.home.resolve()
+            for path in delete_reports(connection, before):
+                report = (home / path).resolve()
+                if report.is_relative_to(home):
+                    report.unlink(missing_ok=True)
+        deleted += delete_unused(connection)
+        if deleted:
+            logger.info("deleted what is older than it is kept", rows=deleted)
