@@ -102,8 +102,7 @@ returning {_COLUMNS}
 """  # noqa: S608 (constants)
 _FINISH = """
 update responses set status = %(status)s, ended_at = clock_timestamp(), outcome = %(outcome)s, output = %(output)s,
-    acted_at = case when %(status)s = 'succeeded'
-                    then (select at from watermarks where namespace = %(namespace)s) end
+    acted_at = (select at from watermarks where namespace = %(namespace)s)
 where response_id = %(id)s and term = %(term)s and status in ('running', 'unknown')
 returning incident_id::text, response
 """

@@ -502,7 +502,7 @@ create table responses (       -- what was proposed, approved and done; see fore
     ended_at      timestamptz,
     outcome       text not null default '',
     output        text not null default '',  -- its end and begin, scrubbed
-    acted_at      timestamptz                -- event clock of the namespace when it succeeded
+    acted_at      timestamptz                -- event clock of the namespace when it ended
 );
 create unique index responses_once on responses (response, incident_id)
     where status not in ('superseded', 'dry_run');

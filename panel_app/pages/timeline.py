@@ -22,13 +22,13 @@ DEFAULT_SPAN = "7d"
 # A kind is told by its shape as well as by its colour.
 MARKERS = {
     "failure": "x", "incident": "square", "prediction": "diamond", "anomaly": "triangle", "deploy": "inverted_triangle",
-    "abstention": "circle_dot",
+    "response": "star", "abstention": "circle_dot",
 }  # fmt: skip
 NAMES = {
     "failure": "failures", "incident": "incidents", "prediction": "predictions", "anomaly": "anomalies",
-    "deploy": "deploys", "abstention": "not judged",
+    "deploy": "deploys", "response": "responses", "abstention": "not judged",
 }  # fmt: skip
-_LANES = {kind: 0.3 - 0.12 * i for i, kind in enumerate(KINDS)}  # beside each other within an entity's row
+_LANES = {kind: 0.3 - 0.1 * i for i, kind in enumerate(KINDS)}  # beside each other within an entity's row
 _COLUMNS = ("x", "end", "y", "entity", "text", "state", "url")
 
 
@@ -124,7 +124,9 @@ def columns(view: TimelineView, shown: Sequence[str]) -> dict[str, dict[str, lis
     for h in view.happenings:
         if h.entity not in known:
             continue
-        lasts = h.kind in ("failure", "anomaly") or (h.kind == "incident" and h.state in ("predicted", "firing"))
+        lasts = h.kind in ("failure", "anomaly", "abstention") or (
+            h.kind == "incident" and h.state in ("predicted", "firing")
+        )
         until = h.until or (end if lasts else h.at)
         values = (max(h.at, view.start), min(max(until, h.at), end), (h.entity, _LANES[h.kind]))
         row = (
@@ -169,8 +171,14 @@ def build_charts(palette: Palette) -> dict[str, Chart]:
         palette, 420, times=True, x_axis_type="datetime", y_range=FactorRange(), x_range=Range1d(0, 1)
     )
     colours = dict(
-        zip(KINDS, (palette.bad, palette.late, palette.accent, palette.good, palette.text, palette.muted), strict=True)
-    )
+        zip(
+            KINDS,
+            (
+                palette.bad, palette.late, palette.accent, palette.good, palette.text, palette.accent, palette.muted,
+            ),
+            strict=True,
+        )
+    )  # fmt: skip
     sources = {kind: charts.empty_source(*_COLUMNS) for kind in KINDS}
     marks = []
     for kind in KINDS:

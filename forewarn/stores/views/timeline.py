@@ -1,4 +1,4 @@
-"""What happened to each entity over time: anomalies, predictions, incidents, failures, deploys, abstentions."""
+"""What happened to each entity over time: anomalies, predictions, incidents, failures, deploys, responses, silence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import psycopg
 
 from forewarn.stores.views.now import rows
 
-KINDS = ("failure", "incident", "prediction", "anomaly", "deploy", "abstention")
+KINDS = ("failure", "incident", "prediction", "anomaly", "deploy", "response", "abstention")
 SPANS = {"6h": 6, "1d": 24, "3d": 72, "7d": 168, "30d": 720, "90d": 2160}  # hours
 MOST = 2000
 
@@ -102,11 +102,28 @@ select kind, entity, at, until, text, state, incident_id, episode from (
     from log_records where 'deploy' = any(%(kinds)s) and attributes->>'event.name' = 'deployment'
       and time between %(start)s and %(end)s
     union all
+    select 'response', r.entity, coalesce(r.acted_at, i.opened_at), null, r.response, r.status,
+           i.incident_id::text, null
+    from responses r join incidents i using (incident_id)
+    where 'response' = any(%(kinds)s) and r.status <> 'superseded'
+      and coalesce(r.acted_at, i.opened_at) between %(start)s and %(end)s
+    union all
     select 'abstention', entity, max(at), null,
            case when count(*) = 1 then min(signal) || ': ' || reason else count(*) || ' signals: ' || reason end,
            max(code), null, null
-    from abstentions where 'abstention' = any(%(kinds)s) and reason <> '' and at between %(start)s and %(end)s
+    from abstentions a where 'abstention' = any(%(kinds)s) and reason <> '' and at between %(start)s and %(end)s
+      and not exists (select from abstention_history h where h.entity = a.entity and h.signal = a.signal)
     group by entity, reason
+    union all
+    select 'abstention', entity, min(time), ended,
+           case when count(*) = 1 then min(signal) || ': ' || min(reason)
+                else count(*) || ' signals: ' || min(reason) end, code, null, null
+    from (select entity, signal, time, code, reason,
+                 (select min(n.time) from abstention_history n
+                  where n.entity = b.entity and n.signal = b.signal and n.time > b.time) as ended
+          from abstention_history b
+          where 'abstention' = any(%(kinds)s) and reason <> '' and time between %(start)s and %(end)s) h
+    group by entity, code, ended, date_bin('5 min', time, timestamptz '2000-01-01 00:00+00')
 ) h
 where (%(ns)s = ''
        or coalesce(substring(h.entity from '^([^/]*)/'), '') = case when %(ns)s = '-' then '' else %(ns)s end)
