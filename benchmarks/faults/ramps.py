@@ -1,8 +1,8 @@
-"""Signals that run into their limits again and again, at 80 times the speed of the clock: something to predict."""
+"""Signals that run into their limits one after the other, at 80 times the speed of the clock: something to predict."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,10 @@ NAMESPACE = "ramps"
 SIGNAL, LIMIT = "process.memory.usage", 1e9
 CELL_NS = 60 * 10**9
 HISTORY_CELLS = 300  # sent at once, for the windows
-RAMP, FULL, QUIET = 180, 8, (60, 110)  # cells: it rises, stays at its limit, is well again
+RAMP, FULL = 180, 8  # cells: it rises, stays at its limit; then it is well again
 CELL_SECONDS = 0.75  # of wall time
 _HISTORY_SECONDS = 0.01  # the same of the history
-_LONGEST = 4000  # cells
+LONGEST_CELLS = 1800  # more than a run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Rise:
 
 
 class Ramps:
-    """One sender of a cell of all entities every CELL_SECONDS; each entity fails about every 270 cells."""
+    """One sender of a cell of all entities every CELL_SECONDS; each entity fails once."""
 
-    def __init__(self, gateway: Callable[[], str], entities: int = 48) -> None:
-        hours_back = (_LONGEST + HISTORY_CELLS) / 60
+    def __init__(self, gateway: Callable[[], str], entities: int = 240) -> None:
+        hours_back = (LONGEST_CELLS + HISTORY_CELLS) / 60
         self.start_ns = (time.time_ns() - int(hours_back * 3600e9)) // CELL_NS * CELL_NS
         self._values, self.rises = _plan(entities, self.start_ns)
-        self._names = [f"{NAMESPACE}/svc-{i:02d}" for i in range(entities)]
+        self._names = [_name(i) for i in range(entities)]
         self._series = [(Series(n, SIGNAL, unit="By"), Series(n, f"{SIGNAL}.limit", unit="By")) for n in self._names]
         self._lane = Lane("ramps", "/v1/metrics", self._body, _HISTORY_SECONDS)
         self._gateway, self._stop = gateway, threading.Event()
@@ -87,24 +87,19 @@ class Ramps:
 
 
 def _plan(entities: int, start_ns: int) -> tuple[list[NDArray[np.float64]], list[Rise]]:
-    """Use and limit of each entity, float64 [2, cells], and every rise."""
+    """Use and limit of each entity, float64 [2, cells], and every rise. They begin evenly over time."""
     values, rises = [], []
     for entity in range(entities):
         rng = np.random.default_rng(entity)
-        use = 3e8 + rng.normal(0, 1e6, HISTORY_CELLS + _LONGEST)
-        for begin in _begins(rng, len(use)):
-            risen = np.clip(np.arange(RAMP + FULL) / RAMP, 0, 1)
-            use[begin : begin + RAMP + FULL] += risen * (LIMIT - 3e8) * 1.01
-            rises.append(
-                Rise(f"{NAMESPACE}/svc-{entity:02d}", start_ns + begin * CELL_NS,
-                     start_ns + (begin + RAMP + FULL) * CELL_NS)
-            )  # fmt: skip
+        use = 3e8 + rng.normal(0, 1e6, HISTORY_CELLS + LONGEST_CELLS)
+        begin = HISTORY_CELLS + int((entity + rng.uniform()) * (LONGEST_CELLS - RAMP) / entities)
+        risen = np.clip(np.arange(RAMP + FULL) / RAMP, 0, 1)
+        use[begin : begin + RAMP + FULL] += (risen * (LIMIT - 3e8) * 1.01)[: len(use) - begin]
+        ends = begin + RAMP + FULL
+        rises.append(Rise(_name(entity), start_ns + begin * CELL_NS, start_ns + ends * CELL_NS))
         values.append(np.vstack([use, np.full(len(use), LIMIT)]))
     return values, rises
 
 
-def _begins(rng: np.random.Generator, cells: int) -> Iterator[int]:
-    at = HISTORY_CELLS + int(rng.integers(0, 200))
-    while at + RAMP + FULL < cells:
-        yield at
-        at += RAMP + FULL + int(rng.integers(*QUIET))
+def _name(entity: int) -> str:
+    return f"{NAMESPACE}/svc-{entity:03d}"

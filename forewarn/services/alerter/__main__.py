@@ -91,6 +91,7 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
                 session.step()
                 if file.refresh(session.note):
                     switchboard.follow(file.policy)
+            session.drain(settings.drain_seconds)
         finally:
             watcher.stop()
             causes.stop()

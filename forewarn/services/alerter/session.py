@@ -46,6 +46,7 @@ POLL_SECONDS = 0.1
 _GRAPH_SECONDS = 5.0
 _FENCE_SECONDS = 10.0
 _FLUSH_SECONDS = 30.0
+_DRAINED_STEPS = 5  # without a message after which the log counts as read to its end
 
 
 class LogUnavailableError(RuntimeError):
@@ -128,6 +129,13 @@ class Session:
     def note(self, action: str, reason: str) -> None:
         """A decision that is about no incident, for the audit."""
         self._stores.audit.write(GROUP, action, "alerting file", reason[:2000])
+
+    def drain(self, seconds: float) -> None:
+        """Read the log to its end, for `seconds` at most: it may be gone with the broker."""
+        deadline = time.monotonic() + seconds
+        empty = 0
+        while time.monotonic() < deadline and empty < _DRAINED_STEPS:
+            empty = 0 if self.step() else empty + 1
 
     def step(self) -> int:
         """Read once and store all that follows from it; how many messages were read."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import psycopg
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from forewarn.config.settings import Settings
 from forewarn.features.series_budget import SeriesBudget
@@ -15,7 +15,7 @@ from forewarn.services.archiver.batch import TOPICS, Batch, Reader
 from forewarn.services.archiver.storing import REFUSALS, Store, is_poison, loki_of, refuser
 from forewarn.services.refusals import Refusals
 from forewarn.stores import log
-from forewarn.stores.log_ends import lag_of
+from forewarn.stores.log_ends import end_offsets, lag_of
 from forewarn.stores.loki import LokiBusyError
 from forewarn.stores.offsets import Overtaken, Place
 from forewarn.telemetry import topics
@@ -36,6 +36,7 @@ class Archiver:
 
     def __init__(self, settings: Settings, stop: threading.Event, counters: dict[str, float]) -> None:
         self._stop = stop
+        self._bootstrap, self._drain_seconds = settings.kafka_bootstrap, settings.drain_seconds
         self._counters = counters
         most = settings.max_series_per_entity, settings.max_series
         url = settings.postgres_url.get_secret_value()
@@ -56,9 +57,29 @@ class Archiver:
             while not self._stop.is_set():
                 self._gather()
                 self._settle()
+            self._drain()
         finally:
             self._consumer.close()
             self._store.disconnect()
+
+    def _drain(self) -> None:
+        """Archive what the log holds now, where it would be gone with the broker."""
+        deadline = time.monotonic() + self._drain_seconds
+        if not self._drain_seconds:
+            return
+        try:
+            ends = end_offsets(self._bootstrap, TOPICS)
+        except KafkaException as error:
+            logger.warning("the broker does not say where the log ends", error=str(error))
+            return
+        mine = {Place(p.topic, p.partition) for p in self._consumer.assignment()}
+        while missing := sum(max(0, end - self._store.reached(Place(*at))) for at, end in ends.items() if at in mine):
+            if time.monotonic() > deadline:
+                logger.warning("stopping before the log was read to its end", messages_left=missing)
+                return
+            for message in self._consumer.consume(_BATCH_MESSAGES, timeout=0.1):
+                self._take(message)
+            self._settle()
 
     def _gather(self) -> None:
         """Fill the batch for up to a second, or until it is large."""

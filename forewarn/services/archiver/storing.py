@@ -71,6 +71,10 @@ class Store:
         """The series it knows, and those that it refused."""
         return self._samples.numbers
 
+    def reached(self, place: Place) -> int:
+        """Up to where a partition is stored, as far as it knows."""
+        return self._expected.get(place, 0)
+
     def disconnect(self) -> None:
         """Close the connection to PostgreSQL; the next use makes another."""
         if self._connection is not None:

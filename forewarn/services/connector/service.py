@@ -30,6 +30,7 @@ _CHECKPOINT_SECONDS = 5.0
 _IDLE_SECONDS = 60.0  # wall time without a message after which what is open is closed
 _RETRY_SECONDS = 1.0
 _SEND_SECONDS = 1.0
+_DRAINED_SECONDS = 0.5  # without a message after which the log counts as read to its end
 _COUNTED = {topics.LOGS: "logs_total", topics.SPANS: "spans_total", topics.ACTIVITY: "activity_total"}
 
 
@@ -76,10 +77,18 @@ class Connector:
                 if time.monotonic() >= due:
                     self._checkpoint()
                     due = time.monotonic() + _CHECKPOINT_SECONDS
+            self._drain()
             self._checkpoint()
         finally:
             self._consumer.close()
             self._checkpoints.disconnect()
+
+    def _drain(self) -> None:
+        """Count what the log still holds, where it would be gone with the broker."""
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while time.monotonic() < deadline and (rest := self._consumer.consume(_CONSUME, timeout=_DRAINED_SECONDS)):
+            for message in rest:
+                self._take(message)
 
     def _take(self, message: Message) -> None:
         if message.error() is not None:

@@ -20,10 +20,12 @@ from forewarn.services.stack.probes import LogSlice, wait_until_ready
 
 _LOG_LIMIT_BYTES = 50 * 2**20
 _BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_MAKE_WAY_SECONDS = 90.0
 _STABLE_SECONDS = 60.0  # up for so long, a service counts as healthy again and its backoff starts anew
 
 
 WaitForNeeds = Callable[[Service], Awaitable[None]]
+MakeWay = Callable[[str], Awaitable[None]]
 
 
 class StartError(Exception):
@@ -51,12 +53,13 @@ class Surroundings:
 
 
 class Child:
-    """The life of one service. `ready` is set while others may rely on it."""
+    """The life of one service. `ready` is set while others may rely on it, `down` while nothing of it runs."""
 
     def __init__(self, service: Service, around: Surroundings) -> None:
         self.service, self.around = service, around
         self.ready = asyncio.Event()
         self.stopped = asyncio.Event()
+        self.down = asyncio.Event()
         self.state = ServiceState(
             service.name,
             service.title,
@@ -77,6 +80,7 @@ class Child:
         log = self._open_log()
         began = time.monotonic()
         self._renew.clear()
+        self.down.clear()
         self.tell(phase="starting", started_at=time.time(), detail="")
         self._process = await self._spawn(log)
         self.tell(pid=self._process.pid)
@@ -106,13 +110,17 @@ class Child:
             raise StartError(self.service, f"was not ready after {self.service.start_timeout_seconds:.0f} s", log)
         probe.result()
 
-    async def keep(self, wait_for_needs: WaitForNeeds, lost: Callable[[str], None]) -> None:
-        """Watch a started service and start it again whenever it ends; returns only when cancelled."""
+    async def keep(self, wait_for_needs: WaitForNeeds, lost: Callable[[str], None], make_way: MakeWay) -> None:
+        """Watch a started service and start it again whenever it ends; returns only when cancelled.
+
+        make_way: awaited before it is ended because it holds too much memory.
+        """
         failures = 0
         while True:
             up_since = time.monotonic()
-            reason = await self._until_down()
+            reason = await self._until_down(make_way)
             self.ready.clear()
+            self.down.set()
             failures = 0 if time.monotonic() - up_since > _STABLE_SECONDS else failures
             pause = 0.0 if self._renew.is_set() else _pause(failures)
             failures += not self._renew.is_set()
@@ -134,11 +142,12 @@ class Child:
                 reason = failed.reason
                 pause = _pause(attempt)
                 await self._end_process()
+                self.down.set()
                 continue
             self.around.notice(f"{self.service.title} is ready again")
             return
 
-    async def _until_down(self) -> str:
+    async def _until_down(self, make_way: MakeWay) -> str:
         """Wait until the process ends, is asked to start anew, or holds too much memory; the reason."""
         assert self._process is not None
         watched: list[asyncio.Future[bool]] = [asyncio.ensure_future(self._renewed())]
@@ -153,9 +162,13 @@ class Child:
                 each.cancel()
         if self._process.returncode is not None and not self._renew.is_set():
             return f"ended {_how(self._process.returncode)}"
-        await self._end_process()
         if self._renew.is_set():
+            await self._end_process()
             return "starts anew with what it depends on"
+        self.ready.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(make_way(self.service.name), _MAKE_WAY_SECONDS)
+        await self._end_process()
         return f"held more than {(self.service.memory_limit_bytes or 0) / 2**20:.0f} MiB"
 
     async def _renewed(self) -> bool:
@@ -190,6 +203,7 @@ class Child:
         if self.state.phase not in final:
             self.tell(phase="stopped", pid=None)
         self.stopped.set()
+        self.down.set()
 
     async def _end_process(self) -> None:
         process = self._process

@@ -44,8 +44,9 @@ class Service:
     """One process. Texts in braces in `command` are filled from the stack's values: {python}, {gateway_port} …
 
     `group`: a second name that `--only` and `--without` understand. `module`: what must be importable, else the
-    service is skipped. `restart_with`: services whose restart makes this one start anew. `address`: what people see.
-    `loss`: what its end costs, to be said when it happens.
+    service is skipped. `restart_with`: services whose restart makes this one start anew. `stops_after`: services that
+    are stopped before this one, because it reads what they write. `address`: what people see. `loss`: what its end
+    costs, to be said when it happens.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
     restart_with: tuple[str, ...] = ()
+    stops_after: tuple[str, ...] = ()
     start_timeout_seconds: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_seconds: float = 10.0

