@@ -1,8 +1,7 @@
 """Candidates compete over the past of many capacities, and the best serves each class of signal and band of horizons.
 
-At origins of the past every candidate says the maxima that followed. Paths get intervals from their errors at earlier
-origins (split conformal, a series' own errors shrunk towards those of its class); the direct quantiles are moved so
-that each held its share there (conformalised quantile regression). The later origins decide: the direct quantiles
+At origins of the past every candidate says the maxima that followed, and gets intervals from its errors at the earlier
+ones (`calibration.py`). The later origins decide: the direct quantiles
 serve unless another candidate, or the mean of the quantiles of the best few, is surely better.
 """
 
@@ -13,8 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.forecasting.capacity.calibration import offsets, width, with_offsets
 from forewarn.forecasting.capacity.direct import DirectQuantiles, unit_of
-from forewarn.forecasting.capacity.horizons import HIGH, HOURS, LEVELS, LOW, TINY, Floats, came, crps, increasing
+from forewarn.forecasting.capacity.horizons import HIGH, HOURS, LEVELS, LOW, Floats, came, crps, increasing
 from forewarn.forecasting.capacity.paths import DAY, PATHS
 from forewarn.forecasting.capacity.signal_class import CLASSES, class_of
 
@@ -24,12 +24,11 @@ Rows = NDArray[np.int64]
 _ORIGINS = 16
 _FEWEST_ORIGINS = 3  # on either side of the half: fewer decide nothing
 _CONTENDERS = 256
-_OWN = 30  # errors of a series' own that weigh as much as those of its class
-_DIRECT = 60  # windows that weigh as much as what the direct quantiles learned from shapes
 _TELLING = 4  # series from which a winner may be more than chance
 _ERRORS = 2.0  # standard errors by which it must be ahead
 _TEAM = 4
-_FEWEST = 5  # errors from which quantiles of them say something
+_UNIT = 0.3  # of the present unit: what a series is measured by at an earlier origin is no less
+_SMALL = 1e-3  # units: errors below count alike
 
 
 class MaximaForecaster(Protocol):
@@ -37,8 +36,8 @@ class MaximaForecaster(Protocol):
 
     name: str
 
-    def learn(self, past: Floats) -> None:
-        """Fit to the first cells of the past of some series, alone."""
+    def learn(self, past: Floats, rows: Rows) -> None:
+        """Fit to the first cells of the past of the series `rows`, alone."""
 
     def maxima(self, past: Floats, rows: Rows) -> Floats:
         """[len(rows), K] for each of HOURS after past [len(rows), T]; may be asked at any earlier time, too."""
@@ -88,19 +87,22 @@ class CapacityContest:
         half = len(origins) // 2
         if half >= _FEWEST_ORIGINS:
             offsets = self._all_offsets(evidence, origins, slice(0, half))
-            held = {name: _with(offsets[name][self._rows], said[half:]) for name, said in evidence.said.items()}
+            held = {name: with_offsets(offsets[name][self._rows], said[half:]) for name, said in evidence.said.items()}
             for index in np.unique(self._class):
                 self._decide(int(index), held, evidence.truth[half:])
         if origins:
             self._offsets = self._all_offsets(evidence, origins, slice(None))
         for name in {name for members in self._members.values() for name in members} & self._others.keys():
-            self._others[name].learn(past)
+            self._others[name].learn(past, np.arange(len(past)))
 
     def quantiles(self, past: Floats) -> Floats:
         """[S, K, 13] quantiles of the maxima of the next HOURS."""
         unit, every = unit_of(past), np.arange(len(past))
         needed = sorted({name for members in self._members.values() for name in members} | {DIRECT})
-        said = {name: _with(self._offsets.get(name), self._scaled(name, past, unit, every)[None])[0] for name in needed}
+        said = {}
+        for name in needed:
+            scaled = self._scaled(name, past, unit, every)[None]
+            said[name] = with_offsets(self._offsets.get(name), scaled)[0]
         result = said[DIRECT].copy()
         for (index, band), members in self._members.items():
             rows = np.flatnonzero(self.signal_class == index)
@@ -129,12 +131,14 @@ class CapacityContest:
         """What every candidate said at each origin from the cells before it, and what came."""
         said: dict[str, list[Floats]] = {name: [] for name in (DIRECT, *PATHS, *self._others)}
         truth = []
+        least = _UNIT * unit_of(past)
         learned = len(origins) // 4  # before it, another candidate would say what it has learned
         for other in self._others.values() if origins else ():
-            other.learn(past[:, : origins[learned]])
+            other.learn(past[:, : origins[learned]], self._rows)
         for i, at in enumerate(origins):
             known = past[:, :at]
-            unit = unit_of(known)
+            # a series that had stood still by then has no unit of its own: its errors would swamp those of its class
+            unit = np.maximum(unit_of(known), least)
             truth.append((came(past, at) - known[:, -1:]) / unit[:, None])
             for name, each in said.items():
                 early = name in self._others and i < learned
@@ -145,7 +149,7 @@ class CapacityContest:
         """Of each candidate what is to be added to what it says of each series, [S, K, 13]: of a path quantiles of its
         errors, of the direct quantiles what each level lacked, in widths of their interval."""
         truth, within = evidence.truth[part], origins[part]
-        lacking = (truth[..., None] - evidence.said[DIRECT][part]) / _width(evidence.said[DIRECT][part])
+        lacking = (truth[..., None] - evidence.said[DIRECT][part]) / width(evidence.said[DIRECT][part])
         errors = {name: truth - said[part] for name, said in evidence.said.items() if name != DIRECT}
         return {name: self._by_class(error, within) for name, error in (errors | {DIRECT: lacking}).items()}
 
@@ -153,7 +157,7 @@ class CapacityContest:
         result = np.zeros((len(self.signal_class), *errors.shape[2:3], len(LEVELS)))
         for index in np.unique(self._class):
             mine = np.flatnonzero(self._class == index)
-            own, pooled = _offsets(errors[:, mine], origins)
+            own, pooled = offsets(errors[:, mine], origins)
             result[self.signal_class == index] = pooled
             result[self._rows[mine]] = own
         return result
@@ -199,53 +203,6 @@ def origins_of(cells: int) -> list[int]:
     return list(range(cells - 1, first - 1, -stride))[::-1]
 
 
-def _offsets(errors: Floats, origins: Sequence[int]) -> tuple[Floats, Floats]:
-    """Offsets of a class from its errors at origins: [s, K, 13] of each series and [K, 13] of any other.
-
-    Quantiles of a series' own errors and of all, weighed by how many windows there are that do not overlap: those of a
-    series are few far ahead. What the direct quantiles lack (errors [O, s, K, 13]; paths' [O, s, K]) is taken for
-    nothing where few windows tell it. A horizon that was never seen to its end takes the offsets of the one before.
-    """
-    paths = errors.ndim == 3
-    series = errors.shape[1]
-    own, pooled = np.zeros((series, errors.shape[2], len(LEVELS))), np.zeros((errors.shape[2], len(LEVELS)))
-    for k, hours in enumerate(HOURS):
-        ended = np.isfinite(errors[:, 0, k] if paths else errors[:, 0, k, 0])  # the same for all series of a length
-        if ended.sum() * series < _FEWEST:
-            if k and paths:
-                own[:, k], pooled[k] = own[:, k - 1], pooled[k - 1]
-            continue
-        seen = np.array(origins)[ended]
-        windows = min((seen[-1] - seen[0]) / hours, len(seen))
-        of_each, of_all = _level_quantiles(errors[ended, :, k])
-        total = windows * series
-        trusted = 1.0 if paths else windows / (windows + 1) * total / (total + _DIRECT)
-        share = windows / (windows + _OWN)
-        pooled[k] = trusted * of_all
-        own[:, k] = share * of_each + (1 - share) * pooled[k]
-    return own, pooled
-
-
-def _with(offsets: Floats | None, said: Floats) -> Floats:
-    """[O, S, K, 13] quantiles from said [O, S, K] of a path, or [O, S, K, 13] of the direct quantiles."""
-    if said.ndim == 4:
-        return said if offsets is None else np.sort(said + offsets * _width(said), axis=-1)
-    return np.sort(said[..., None] + (np.zeros(len(LEVELS)) if offsets is None else offsets), axis=-1)
-
-
-def _level_quantiles(errors: Floats) -> tuple[Floats, Floats]:
-    """[s, 13] of each series and [13] of all; of errors [O, s] at all levels, of [O, s, 13] each level at its own."""
-    if errors.ndim == 2:
-        return np.quantile(errors, LEVELS, axis=0).T, np.quantile(errors, LEVELS)
-    own = np.stack([np.quantile(errors[..., i], q, axis=0) for i, q in enumerate(LEVELS)], axis=1)
-    return own, np.array([np.quantile(errors[..., i], q) for i, q in enumerate(LEVELS)])
-
-
-def _width(said: Floats) -> Floats:
-    """[..., 1] of the 80 % interval, never zero."""
-    return np.asarray(np.maximum(said[..., HIGH] - said[..., LOW], 1e-6)[..., None])
-
-
 def _mean_crps(quantiles: Floats, truth: Floats) -> Floats:
     """[s] mean over origins and horizons that were seen."""
     loss = crps(quantiles, truth)
@@ -254,12 +211,12 @@ def _mean_crps(quantiles: Floats, truth: Floats) -> Floats:
 
 
 def _mean_log(error: Floats) -> float:
-    return float(np.log(error + TINY).mean())
+    return float(np.log(error + _SMALL).mean())
 
 
 def _surely(error: Mapping[str, Floats]) -> str:
     """The best by mean logarithm, unless that it beats the direct quantiles may be chance."""
     best = min(error, key=lambda name: _mean_log(error[name]))
-    gain = np.log((error[DIRECT] + TINY) / (error[best] + TINY))
+    gain = np.log((error[DIRECT] + _SMALL) / (error[best] + _SMALL))
     sure = len(gain) >= _TELLING and gain.mean() > _ERRORS * gain.std(ddof=1) / np.sqrt(len(gain))
     return best if sure else DIRECT

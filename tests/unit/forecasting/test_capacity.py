@@ -109,7 +109,7 @@ class Oracle:
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
 
-    def learn(self, past: np.ndarray) -> None:
+    def learn(self, past: np.ndarray, rows: np.ndarray) -> None:
         """Knows it already."""
 
     def maxima(self, past: np.ndarray, rows: np.ndarray) -> np.ndarray:
