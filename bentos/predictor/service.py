@@ -35,6 +35,7 @@ from forewarn.services.lifecycle import configure_logging
 from forewarn.services.metrics import exposition
 from forewarn.services.prediction_stream import Latest, PredictionStream
 from forewarn.services.token_cache import TokenCache
+from forewarn.services.tracing import configure_tracing
 
 logger = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class Predictor:
     def __init__(self) -> None:
         self.settings = Settings()
         configure_logging(self.settings)
+        configure_tracing("predictor")
         request_log.quiet()
         sys.setswitchinterval(_SWITCH_SECONDS)
         url, instance = self.settings.postgres_url.get_secret_value(), f"predictor-{socket.gethostname()}-{os.getpid()}"

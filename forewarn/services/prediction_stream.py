@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from forewarn.services.anomaly_stream import AnomalyStream
 from forewarn.services.read_progress import ReadProgress
 from forewarn.services.refusals import Refusals
 from forewarn.services.told import Told, read_told
+from forewarn.services.tracing import batch_span, trace_headers
 from forewarn.stores.log import consumer, dead_letter, producer
 from forewarn.stores.log_ends import end_offsets
 from forewarn.telemetry import topics
@@ -113,19 +115,24 @@ class PredictionStream:
         try:
             while not self._stop.is_set():
                 messages = member.consume(500, timeout=_POLL_SECONDS)
-                self.counters["lag_messages"] = lag = self._lag(member)
-                self._in_step = lag <= CATCHING_UP_MESSAGES and not self._rebuild_to
-                for message in _as_they_came(messages):
-                    self._take(message)
-                self._progress.follow(self._offsets(member), self._engines)
-                if lag <= CATCHING_UP_MESSAGES and self._rebuilt(member, quiet=not messages):
-                    self._assess_all()
-                self._tell_watermarks()
+                with batch_span("predict", messages) if messages else nullcontext():
+                    self._work(member, messages)
                 if messages:
                     member.commit(asynchronous=True)
         finally:
             self._producer.flush(10)
             member.close()
+
+    def _work(self, member: Consumer, messages: list[Message]) -> None:
+        """Fill windows, and score them unless it is behind."""
+        self.counters["lag_messages"] = lag = self._lag(member)
+        self._in_step = lag <= CATCHING_UP_MESSAGES and not self._rebuild_to
+        for message in _as_they_came(messages):
+            self._take(message)
+        self._progress.follow(self._offsets(member), self._engines)
+        if lag <= CATCHING_UP_MESSAGES and self._rebuilt(member, quiet=not messages):
+            self._assess_all()
+        self._tell_watermarks()
 
     def stop(self) -> None:
         """End `run` after the batch at hand."""
@@ -259,6 +266,7 @@ class PredictionStream:
         )  # fmt: skip
         for risk in risks:
             self._produce(topics.RISKS, risk.entity, risk)
+            logger.debug("risk told", episode=risk.episode, entity=risk.entity, signal=risk.signal, state=risk.state)
         for observation in [*observations, *anomalies]:
             self._produce(topics.OBSERVATIONS, getattr(observation, "entity", engine.namespace), observation)
         self.counters["scored_rows_total"] += len(seen.rows)
@@ -287,7 +295,7 @@ class PredictionStream:
             self._untold.clear()
 
     def _produce(self, topic: str, key: str, record: Risk | Observation) -> None:
-        self._producer.produce(topic, key=key.encode(), value=encode(record))
+        self._producer.produce(topic, key=key.encode(), value=encode(record), headers=trace_headers())
         self._producer.poll(0)
 
 

@@ -16,6 +16,7 @@ from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.services.token_cache import TokenCache
+from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 from forewarn.telemetry.otlp_check import check
 from forewarn.telemetry.otlp_split import REQUESTS
@@ -30,6 +31,7 @@ def main() -> None:
     """Listen on `bind_host:gateway_port`; exits with a sentence where that is not possible or not safe."""
     settings = Settings()
     configure_logging(settings)
+    configure_tracing("gateway")
     refuse_open_door(settings)
     try:
         load_rules(settings.scrub)

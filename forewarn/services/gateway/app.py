@@ -9,6 +9,7 @@ import structlog
 from google.protobuf.message import Message
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from forewarn.services.gateway.grpc_doors import GrpcDoors
 from forewarn.services.gateway.log_doors import LogDoors
 from forewarn.services.gateway.meters import Meters
 from forewarn.services.gateway.rate_limit import RateLimit
+from forewarn.services.gateway.request_trace import RequestTrace
 from forewarn.services.gateway.response_door import ResponseDoor
 from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.token_cache import TokenCache
@@ -85,7 +87,7 @@ class Gateway:
             Route("/ready", self._readyz),  # where clients of Loki ask
             Route("/metrics", self._metrics),
         ]
-        return Starlette(routes=routes, lifespan=self._lifespan)
+        return Starlette(routes=routes, lifespan=self._lifespan, middleware=[Middleware(RequestTrace)])
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -186,9 +188,11 @@ class Gateway:
         except TelemetryError as error:
             raise Refused(400, str(error)) from error
         except Undelivered as error:
+            logger.warning("the broker did not take a request", door=door, reason=str(error))
             reason = f"the broker did not take the data ({error}); nothing is lost if you send it again"
             raise Refused(503, reason, _RETRY_AFTER_SECONDS) from error
         self._meters.accepted(door, size, len(messages))
+        logger.debug("taken", door=door, bytes=size, messages=len(messages))
 
     def _scrub(self, signal: Signal, request: bytes) -> bytes:
         scrubbed, hits = self._scrubber.otlp(signal, request)

@@ -8,11 +8,22 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from forewarn.services.tracing import trace_headers
 from forewarn.stores import log
 
 logger = structlog.get_logger(__name__)
 
 _UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+# After messages that timed out, librdkafka goes on with an epoch of its own; a broker that does not know it refuses all
+# that this producer sends from then on, and librdkafka does not take that for fatal.
+_REFUSED_FOR_GOOD = (
+    KafkaError._FATAL,
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+)
 Headers = list[tuple[str, bytes]]
 Outgoing = tuple[str, str, bytes] | tuple[str, str, bytes, Headers]  # topic, key, value
 
@@ -24,8 +35,8 @@ class Undelivered(Exception):  # noqa: N818  the sender is asked to try again
 class Delivery:
     """A producer whose `send` returns once the broker has acknowledged every message.
 
-    A fatal error of the idempotent producer (a broker that forgot it) replaces the producer; topics that a new
-    broker does not have are made again.
+    A producer that the broker takes nothing from any more (it forgot it, or fences it) is replaced by another; topics
+    that a new broker does not have are made again.
     """
 
     def __init__(self, bootstrap: str, partitions: int, seconds: float = 4.0) -> None:
@@ -45,16 +56,18 @@ class Delivery:
         done: asyncio.Future[KafkaError | None] = loop.create_future()
         pending = _Pending(len(messages), loop, done)
         producer = self._producer
+        trace = trace_headers()
         for message in messages:
             topic, key, value = message[:3]
-            headers = message[3] if len(message) == 4 else []
+            headers = [*message[3], *trace] if len(message) == 4 else trace
             try:
                 producer.produce(topic, value, key, on_delivery=pending.report, headers=headers)
             except (BufferError, KafkaException) as error:
                 raise Undelivered(_reason(error)) from error
         failure = await done
         if failure is not None:
-            self._note(failure)
+            if producer is self._producer:  # else another took its place meanwhile
+                self._note(failure)
             raise Undelivered(failure.str())
 
     def reachable(self) -> bool:
@@ -71,7 +84,7 @@ class Delivery:
         return log.producer(self._bootstrap, self._seconds, error_cb=self._note)
 
     def _note(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() == KafkaError._FATAL:
+        if error.fatal() or error.code() in _REFUSED_FOR_GOOD:
             self._fatal.set()
         if error.code() in _UNKNOWN_TOPIC:
             self._topics_missing.set()

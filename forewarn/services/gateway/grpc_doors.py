@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from forewarn.config.tls import ServerCertificate
 from forewarn.services.gateway.answers import Refused
 from forewarn.services.gateway.meters import Meters
+from forewarn.services.tracing import request_span
 from forewarn.telemetry.otlp_split import Signal
 
 # Signal, its descriptor and the service in it; each has the one method Export.
@@ -81,14 +82,16 @@ class GrpcDoors:
 
     def _export(self, signal: Signal) -> Callable[[bytes, Context], Awaitable[bytes]]:
         door = f"grpc_{signal}"
+        context_name = f"gRPC Export {signal}"
 
         async def export(request: bytes, context: Context) -> bytes:
             started, status = time.perf_counter(), 200
             try:
                 metadata = dict(context.invocation_metadata() or ())
                 address = str(context.peer()).rpartition(":")[0]  # without the port, which each connection has anew
-                self._admit(door, str(metadata.get("authorization", "")), address, len(request))
-                return await self._take(signal, door, request)
+                with request_span(context_name, {k: v for k, v in metadata.items() if isinstance(v, str)}):
+                    self._admit(door, str(metadata.get("authorization", "")), address, len(request))
+                    return await self._take(signal, door, request)
             except Refused as refusal:
                 status = refusal.status
                 await context.abort(getattr(grpc.StatusCode, _CODES.get(status, "UNKNOWN")), refusal.reason)
