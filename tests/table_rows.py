@@ -23,7 +23,8 @@ def table_names(connection: psycopg.Connection) -> set[str]:
 
 
 def fill_all(connection: psycopg.Connection, at: datetime = MARCH, **columns: Any) -> set[str]:
-    """Put one row into every table, all times `at`, all ids the same; columns: other values by name; the tables."""
+    """Put one row into every table, all times `at`, all ids the same; columns: other values by
+    name or table__name; the tables."""
     day, next_day = at.date(), at.date() + timedelta(days=1)
     connection.execute(
         sql.SQL("create table if not exists {} partition of metric_samples for values from ({}) to ({})").format(
@@ -49,7 +50,7 @@ def _fill(connection: psycopg.Connection, table: str, at: datetime, told: dict[s
             sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
             sql.SQL(", ").join(sql.Placeholder() for _ in columns),
         ),
-        [told.get(name, values[kind]) for name, kind in columns],
+        [told.get(f"{table}__{name}", told.get(name, values[kind])) for name, kind in columns],
     )
 
 

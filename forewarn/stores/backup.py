@@ -72,7 +72,7 @@ def restore(
         _refuse_to_overwrite(held, placement.conflicts())
     try:
         placement.stage(progress)
-        kept = _restore_database(archive, postgres_url, bool(held), programs, progress) if with_database else None
+        kept = _restore_database(archive, postgres_url, home, bool(held), programs, progress) if with_database else None
         placement.move()
     finally:
         placement.clear()
@@ -80,7 +80,7 @@ def restore(
 
 
 def _restore_database(
-    archive: ArchiveReader, postgres_url: str, keep_old: bool, programs: Sequence[Path], progress: Progress
+    archive: ArchiveReader, postgres_url: str, home: Path, keep_old: bool, programs: Sequence[Path], progress: Progress
 ) -> str | None:
     _refuse_while_used(postgres_url)
     with database.beside(postgres_url) as scratch:
@@ -89,6 +89,7 @@ def _restore_database(
         restorer = database.program("pg_restore", max(archive.manifest.dumper, server), programs)
         with archive.open(DATABASE) as dump:
             database.load(restorer, dump, archive.manifest, scratch, progress)
+        database.move_artifacts(scratch, Path(archive.manifest.home), home.absolute())
         _refuse_while_used(postgres_url)
         return database.take_place(scratch, postgres_url, keep_old)
 

@@ -34,9 +34,14 @@ select exists (select from pg_extension where extname = 'timescaledb')
 """
 # What processes write by themselves when they start: a database with nothing but this is empty.
 _OF_PROCESSES = {"schema_revision", "service_status", "consumer_offsets", "watermarks", "rollup_pending"}
+_TELLING = ("risks", "incidents", "model_versions", "metric_series")  # named first
 _OTHERS = """
 select coalesce(nullif(application_name, ''), usename) from pg_stat_activity
 where datname = %s and pid <> pg_backend_pid() and backend_type = 'client backend'
+"""
+_ARTIFACTS = """
+select table_name, column_name from information_schema.columns
+where table_schema = %s and column_name in ('artifact_location', 'artifact_uri', 'source', 'storage_location')
 """
 _UNKNOWN_SETTING = 'unrecognized configuration parameter "transaction_timeout"'  # pg_restore 17 on an older server
 
@@ -182,7 +187,7 @@ def holdings(postgres_url: str) -> list[str]:
     """
     try:
         with psycopg.connect(postgres_url, connect_timeout=10, autocommit=True) as connection:
-            tables = connection.execute(_TABLES, (MLFLOW,)).fetchall()
+            tables = connection.execute(_TABLES, (None,)).fetchall()
             return [
                 table for schema, table in tables if table not in _OF_PROCESSES and _has_rows(connection, schema, table)
             ]
@@ -271,6 +276,16 @@ def _compare(url: str, manifest: Manifest) -> None:
         wrong = sorted(name for name in found.keys() | manifest.tables if found.get(name) != manifest.tables.get(name))
         told = ", ".join(f"{n}: {found.get(n, 'missing')} of {manifest.tables.get(n, 'none')}" for n in wrong[:3])
         raise BackupError(f"not all rows came back ({told}): the database that was there is untouched")
+
+
+def move_artifacts(postgres_url: str, old_home: Path, new_home: Path) -> None:
+    """Let MLflow find its files below the new home: it keeps their whole addresses. Raises psycopg.Error."""
+    old, new = ((home / MLFLOW).as_uri() for home in (old_home, new_home))
+    with psycopg.connect(postgres_url) as connection:
+        for table, column in connection.execute(_ARTIFACTS, (MLFLOW,)).fetchall():
+            query = sql.SQL("update {t} set {c} = %(new)s || substr({c}, %(length)s) where starts_with({c}, %(old)s)")
+            names = {"t": sql.Identifier(MLFLOW, table), "c": sql.Identifier(column)}
+            connection.execute(query.format(**names), {"new": new, "old": f"{old}/", "length": len(old) + 1})
 
 
 def take_place(scratch_url: str, postgres_url: str, keep_old: bool) -> str | None:
