@@ -13,7 +13,7 @@ const sameKind = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeNam
 
 function patchAttributes(old, fresh) {
   for (const { name } of [...old.attributes]) {
-    const kept = name === "open" || name === "disabled"
+    const kept = name === "open" || name === "disabled" || (name === "title" && old.nodeName === "FW-TIME")
     if (!fresh.hasAttribute(name) && !kept) old.removeAttribute(name)
   }
   for (const { name, value } of fresh.attributes) {
@@ -73,8 +73,22 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "Copy" }, 2000)
 }
 
+// The server has put the first answer into the page: it goes on as it is, with what was opened, typed and focused.
+function adopt(name) {
+  const box = document.querySelector(`[data-piece="${name}"]`)
+  if (!box) return null
+  box.removeAttribute("data-piece")
+  const active = box.contains(document.activeElement) ? document.activeElement : null
+  const scrolled = [...box.querySelectorAll(".scroll")].map((e) => [e, e.scrollTop, e.scrollLeft])
+  setTimeout(() => {
+    for (const [element, top, left] of scrolled) element.scrollTo(left, top)
+    if (active) active.focus({ preventScroll: true })
+  })
+  return box
+}
+
 export function render({ model, el }) {
-  const box = document.createElement("div")
+  const box = adopt(model.piece) ?? document.createElement("div")
   box.className = model.reader ? "live reader" : "live"
   const page = document.documentElement.classList
   const show = () => {
@@ -106,5 +120,7 @@ export function render({ model, el }) {
   const root = el.getRootNode()
   if (root instanceof ShadowRoot) root.adoptedStyleSheets = [...root.adoptedStyleSheets, sharedSheet()]
   show()
+  // What was sent before this page was live waits in its form.
+  setTimeout(() => { for (const form of box.querySelectorAll("form[data-early]")) { form.removeAttribute("data-early"); release(); form.requestSubmit() } })
   return box
 }

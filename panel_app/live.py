@@ -15,6 +15,7 @@ class Live(JSComponent):  # type: ignore[misc]
     """
 
     html = param.String(default="")
+    piece = param.String(default="", doc="Name of the box that the server put into the page, which it goes on with.")
     reader = param.Boolean(default=False, doc="Who looks at it may not answer: forms are hidden.")
     content = param.Boolean(default=True, doc="False for a status line: the page has not been answered by it.")
 

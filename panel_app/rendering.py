@@ -1,10 +1,13 @@
 """Templates of the page pieces, always autoescaped, and the frame that a page is at one moment."""
 
+import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 from forewarn.risk import quantities
 from panel_app import words
@@ -45,6 +48,30 @@ def render(name: str, **variables: Any) -> str:
     return environment.get_template(name).render(variables)
 
 
+_LIBRARY = re.compile(r'<script type="text/javascript" src="([^"]+)"></script>')
+_UNUSED = ("js/bokeh-gl.min.js",)  # charts are drawn without WebGL
+
+
+def later(scripts: str) -> markupsafe.Markup:
+    """Scripts of Bokeh and Panel as static/elements.js runs them after the first paint; it is they that take long."""
+
+    def library(found: re.Match[str]) -> str:
+        source = found[1]
+        if any(name in source for name in _UNUSED):
+            return ""
+        return (
+            f'<link rel="preload" as="script" href="{source}"><script type="text/later" data-src="{source}"></script>'
+        )
+
+    changed = _LIBRARY.sub(library, scripts)
+    changed = re.sub(r'<script(?: type="text/javascript")?>', '<script type="text/later">', changed)
+    return markupsafe.Markup(changed)
+
+
+environment.filters["later"] = later
+
+
+@cache
 def asset(name: str) -> str:
     """The text of a style sheet or script of `static/`."""
     return (FOLDER / "static" / name).read_text(encoding="utf-8")

@@ -1,10 +1,13 @@
 """The web server of the dashboard: pages, health, reports, and who may open a socket."""
 
+import asyncio
 import socket
 from urllib.parse import urlsplit
 
 import panel as pn
 from bokeh.server.server import Server
+from bokeh.server.session import ServerSession
+from panel.io.server import DocHandler, per_app_patterns
 
 from forewarn.config.settings import Settings
 from forewarn.config.tls import server_certificate
@@ -19,7 +22,25 @@ from panel_app.watcher import Watcher
 from panel_app.web import Health, Report
 
 PAGES = (now.PAGE, risk.PAGE, timeline.PAGE, ledger.PAGE, models.PAGE, data.PAGE, settings_page.PAGE)
+FIRST_ANSWER_SECONDS = 0.6  # that a page waits for its content; it is sent without where that takes longer
 UNUSED_SESSION_MILLISECONDS = 5_000  # how long a closed page is kept; its watching ends then
+
+
+class FirstAnswer(DocHandler):  # type: ignore[misc]
+    """Waits a moment for what the page shows, so that it is sent with its content, and lets others go on meanwhile."""
+
+    watcher: Watcher
+
+    async def get_session(self) -> ServerSession:
+        """Called for readers who are signed in."""
+        page = next((p for p in PAGES if p.path == self.request.path), None)
+        if page is not None:
+            await asyncio.to_thread(self._ask, page)
+        return await super().get_session()
+
+    def _ask(self, page: Page) -> None:
+        arguments = page.chosen(self.request.arguments)
+        self.watcher.first(page.key(arguments), page.question(arguments), page.every, FIRST_ANSWER_SECONDS)
 
 
 def origins(settings: Settings, port: int) -> list[str]:
@@ -40,6 +61,10 @@ def build_server(settings: Settings, watcher: Watcher, access: Access) -> Server
     Raises OSError where the port is taken, ValueError where the certificate cannot be used.
     """
     pn.config.inline = False
+    pages = type("Pages", (FirstAnswer,), {"watcher": watcher})
+    per_app_patterns[:] = [
+        (p, pages if issubclass(handler, DocHandler) else handler) for p, handler in per_app_patterns
+    ]
     port = settings.dashboard_port or _free_port(settings.bind_host)
     return pn.io.server.get_server(
         {page.path: _session(page, watcher, settings, access) for page in PAGES},

@@ -7,9 +7,11 @@ from typing import Any
 import panel as pn
 import psycopg
 import structlog
+from markupsafe import Markup
+from panel.io.resources import LOCAL_DIST
 
 from forewarn.config.settings import Settings
-from forewarn.stores.feedback import Feedback, PostgresFeedback, new_id
+from forewarn.stores.feedback import VERDICTS, Feedback, PostgresFeedback, new_id
 from panel_app import charts
 from panel_app.access import EDITOR, Access
 from panel_app.live import Live
@@ -28,6 +30,7 @@ class Session:
     ) -> None:
         self._page, self._watcher, self._settings = page, watcher, settings
         self._document = pn.state.curdoc
+        self._document.template_variables["dist_url"] = LOCAL_DIST  # Panel would take its style sheets from elsewhere
         self._arguments = page.chosen(pn.state.session_args)
         self._key = page.key(self._arguments)
         self._access, self._user = access, pn.state.user
@@ -37,24 +40,20 @@ class Session:
         names = (*page.sections, "result") if page.act else page.sections
         if access.role_of(self._user) is None:
             raise PermissionError("nobody is signed in")
-        self._pieces = {name: Live(on_submit=self._answer, reader=reader) for name in names}
-        self._status = Live(content=False)
+        self._pieces = {name: Live(on_submit=self._answer, reader=reader, piece=name) for name in names}
+        self._status = Live(content=False, piece="status")
         self._charts = page.charts(charts.DARK if self._theme == "dark" else charts.LIGHT)
         self._sources = {n: s for chart in self._charts.values() for n, s in chart.sources.items()}
         self._shown: dict[str, Any] = {}
         self._waiting = threading.Lock()
         self._newest = Reading()
         self._loaded = False
-        self.template = self._template(pages)
         self._begin()
+        self.template = self._template(pages)
 
     def _begin(self) -> None:
-        page, arguments = self._page, self._arguments
-
-        def produce(connection: psycopg.Connection[Any]) -> Frame:
-            return page.produce(connection, arguments)
-
-        known, leave = self._watcher.watch(self._key, produce, self._page.every, self._told)
+        question = self._page.question(self._arguments)
+        known, leave = self._watcher.watch(self._key, question, self._page.every, self._told)
         self._show(known)
         pn.state.onload(self._begin_to_listen)
         pn.state.on_session_destroyed(lambda context: leave())
@@ -105,7 +104,7 @@ class Session:
             logger.warning("a reader may not answer", page=self._page.name, user=self._user)
             self._say("", "You may read this, not answer or change it; ask an editor.")
             return
-        if self._page.act is not None:
+        if self._page.act is not None and not (self._page.answers and action in VERDICTS):
             threading.Thread(target=self._act, args=(action, fields), daemon=True).start()
             return
         note = ": ".join(t for t in (fields.get("reason", "").strip(), fields.get("note", "").strip()) if t)
@@ -148,6 +147,28 @@ class Session:
         with psycopg.connect(self._settings.postgres_url.get_secret_value(), connect_timeout=3) as connection:
             PostgresFeedback(connection).add(feedback)
 
+    def _state(self) -> str:
+        """Classes of the page that is sent; live.js sets the same when there is more."""
+        answered = [piece.html for piece in self._pieces.values() if piece.html.strip()]
+        state = {
+            "heard": bool(answered or self._status.html.strip()),
+            "answered": bool(answered),
+            "nothing": any("data-nothing" in html for html in answered),
+        }
+        return " ".join(name for name, holds in state.items() if holds)
+
+    def _place(self, name: str, root: str) -> Markup:
+        """Where a piece or a chart comes: what is known of it already, or room for it."""
+        live = self._status if name == "status" else self._pieces.get(name)
+        if live is not None:
+            kind = "live reader" if live.reader else "live"
+            return Markup('<div class="{}" data-piece="{}">{}</div>{}').format(
+                kind, name, Markup(live.html), Markup(root)
+            )
+        figure = self._charts[name].figure
+        room = figure.height if figure.visible else 0
+        return Markup('<div style="min-height:{}px">{}</div>').format(room, Markup(root))
+
     def _template(self, pages: tuple[Page, ...]) -> pn.Template:
         template = pn.Template(environment.get_template(f"page_{self._page.name}.html"))
         host = self._document.session_context.request.headers.get("Host", "127.0.0.1").rsplit(":", 1)[0]
@@ -157,7 +178,8 @@ class Session:
             "pages": [p for p in pages if p.name != "risk"],
             "theme": self._theme,
             "other_theme": "light" if self._theme == "dark" else "dark",
-            "html_attrs": f'data-theme="{self._theme}"',
+            "html_attrs": f'data-theme="{self._theme}" class="{self._state()}"',
+            "place": self._place,
             "css": asset("forewarn.css"),
             "user": self._user if self._access.on else "",
             "script": asset("elements.js"),

@@ -1,5 +1,6 @@
 """Asks PostgreSQL on behalf of all open pages: each question once a period, however many sessions show its answer."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -31,8 +32,15 @@ class _Question:
     every: float
     due: float = 0.0
     left_at: float = 0.0
+    asked_at: float = -math.inf
     reading: Reading = field(default_factory=Reading)
     listeners: list[Callable[[Reading], None]] = field(default_factory=list)
+    waiting: list[threading.Event] = field(default_factory=list)  # of readers who have nothing to look at yet
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody looks at the answer or waits for it."""
+        return bool(self.listeners or self.waiting)
 
 
 class Watcher:
@@ -89,6 +97,24 @@ class Watcher:
 
         return reading, leave
 
+    def first(self, key: str, produce: Produce, every: float, seconds: float) -> Reading:
+        """What to show to a reader who comes: an answer that is not older than a period, or what is known by then.
+
+        Blocks its thread for `seconds` at most. Such a question goes before all that are only due again.
+        """
+        answered = threading.Event()
+        with self._lock:
+            question = self._questions.setdefault(key, _Question(produce, every, left_at=time.monotonic()))
+            if time.monotonic() - question.asked_at <= every:
+                return question.reading
+            question.waiting.append(answered)
+        self._wake.set()
+        answered.wait(seconds)
+        with self._lock:
+            if answered in question.waiting:
+                question.waiting.remove(answered)
+            return question.reading
+
     def known(self, key: str) -> Reading:
         """The newest reading of a question."""
         with self._lock:
@@ -103,23 +129,28 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            for question in self._due():
+            question = self._most_urgent()
+            if question is not None:
                 self._ask(question)
+                continue
             self._wake.wait(self._pause())
             self._wake.clear()
         self._disconnect()
 
-    def _due(self) -> list[_Question]:
+    def _most_urgent(self) -> _Question | None:
+        """One for which a reader waits, else the one that is due for longest."""
         now = time.monotonic()
         with self._lock:
-            gone = [k for k, q in self._questions.items() if not q.listeners and now - q.left_at > KEPT_SECONDS]
+            gone = [k for k, q in self._questions.items() if not q.wanted and now - q.left_at > KEPT_SECONDS]
             for key in gone:
                 del self._questions[key]
-            return [q for q in self._questions.values() if q.listeners and q.due <= now]
+            due = [q for q in self._questions.values() if q.waiting or (q.listeners and q.due <= now)]
+        return min(due, key=lambda q: (not q.waiting, q.due), default=None)
 
     def _pause(self) -> float:
         with self._lock:
-            next_due = min((q.due for q in self._questions.values() if q.listeners), default=time.monotonic() + 5)
+            wanted = [q for q in self._questions.values() if q.wanted]
+            next_due = min((0.0 if q.waiting else q.due for q in wanted), default=time.monotonic() + 5)
         return max(0.01, next_due - time.monotonic())
 
     def _ask(self, question: _Question) -> None:
@@ -137,15 +168,15 @@ class Watcher:
             logger.exception("a page could not be made")
             reading = Reading(old.answer, "This page could not be made; the dashboard's log says why.", old.at)
             question.due = time.monotonic() + 5 * RETRY_SECONDS
-        if (reading.answer, reading.problem) != (old.answer, old.problem):
-            self._tell(question, reading)
-        else:
-            question.reading = reading
+        self._tell(question, reading, changed=(reading.answer, reading.problem) != (old.answer, old.problem))
 
-    def _tell(self, question: _Question, reading: Reading) -> None:
+    def _tell(self, question: _Question, reading: Reading, changed: bool) -> None:
         with self._lock:
-            question.reading = reading
-            listeners = list(question.listeners)
+            question.reading, question.asked_at = reading, time.monotonic()
+            waiting, question.waiting = question.waiting, []
+            listeners = list(question.listeners) if changed else []
+        for answered in waiting:
+            answered.set()
         for listener in listeners:
             listener(reading)
 

@@ -32,12 +32,17 @@ class Page:
     every: float  # seconds between two questions
     charts: Callable[[Palette], dict[str, Chart]] = no_charts
     act: Callable[[Settings, str, str, Mapping[str, str]], str] | None = None  # an editor's action; what was done
+    answers: bool = False  # takes verdicts on what is shown, beside `act`
     arguments: tuple[str, ...] = ()  # query parameters that choose what is shown; each is a UUID
     choices: Callable[[Mapping[str, list[bytes]]], dict[str, str]] | None = None  # reads others; must check them
 
     def key(self, arguments: Arguments) -> str:
         """Names the question: the same for all sessions that show the same."""
         return f"{self.name}?{urlencode(sorted(arguments.items()))}"
+
+    def question(self, arguments: Arguments) -> Callable[[psycopg.Connection[Any]], Frame]:
+        """What the watcher asks of PostgreSQL."""
+        return lambda connection: self.produce(connection, arguments)
 
     def chosen(self, query: Mapping[str, list[bytes]]) -> dict[str, str]:
         """The valid arguments of a query string; what is no UUID is left out."""

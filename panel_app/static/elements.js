@@ -46,6 +46,40 @@
     }
     setTimeout(again, 1000)
   }
+  // A page shows its content before the libraries that keep it live are there: what is sent meanwhile waits.
+  document.addEventListener("submit", (event) => {
+    const form = event.target.closest("form[data-action]")
+    if (!form) return
+    event.preventDefault()
+    form.setAttribute("data-early", "")
+    for (const b of form.querySelectorAll("button")) b.setAttribute("disabled", "")
+  })
+
+  // Libraries and the start of the page, in their order, after its content is painted.
+  const start = async () => {
+    const scripts = [...document.querySelectorAll("script[type='text/later']")]
+    const load = (from) => new Promise((done, failed) => {
+      const script = Object.assign(document.createElement("script"), { src: from.dataset.src, async: false })
+      script.onload = done
+      script.onerror = failed
+      document.head.append(script)
+    })
+    try {
+      await Promise.all(scripts.filter((s) => s.dataset.src).map(load))
+    } catch {
+      return lost()
+    }
+    for (const from of scripts.filter((s) => !s.dataset.src)) {
+      const script = document.createElement("script")
+      script.textContent = from.textContent
+      document.body.append(script)
+    }
+  }
+  document.addEventListener("DOMContentLoaded", () => {
+    if (document.hidden) start()
+    else requestAnimationFrame(() => setTimeout(start))
+  })
+
   const listen = () => {
     const opened = window.Bokeh && window.Bokeh.documents && window.Bokeh.documents[0]
     if (!opened) return setTimeout(listen, 100)
