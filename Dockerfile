@@ -2,12 +2,14 @@
 FROM python:3.11.14-slim-bookworm AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN pip install --no-cache-dir uv==0.13.9
+# EXTRA=spark: with PySpark and Java, for trainings past memory (docs/scaling.md)
+ARG EXTRA=""
 WORKDIR /app
 COPY pyproject.toml requirements.lock requirements.overrides ./
 # at the locked versions what Forewarn needs to run (not what its tests and benchmarks do); torch without CUDA
 RUN python -m venv /opt/venv \
     && uv pip install --python /opt/venv/bin/python --no-cache --torch-backend cpu \
-       --constraints requirements.lock --overrides requirements.overrides -r pyproject.toml
+       --constraints requirements.lock --overrides requirements.overrides -r pyproject.toml ${EXTRA:+--extra "$EXTRA"}
 COPY workspace.yaml README.md ./
 COPY forewarn forewarn
 COPY monitor_assets monitor_assets
@@ -18,10 +20,11 @@ COPY panel_app panel_app
 RUN uv pip install --python /opt/venv/bin/python --no-cache --no-deps -e .
 
 FROM python:3.11.14-slim-bookworm
+ARG EXTRA=""
 # libgomp: LightGBM's threads; curl: health checks. Debian drops old versions from its mirrors, so none is pinned.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgomp1 curl \
+    && apt-get install -y --no-install-recommends libgomp1 curl ${EXTRA:+openjdk-17-jre-headless} \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 forewarn \
     && useradd --uid 10001 --gid forewarn --create-home forewarn \

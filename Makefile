@@ -82,7 +82,7 @@ format: install ## Format the code and mend what can be mended
 lock: install ## Resolve requirements.lock anew from pyproject.toml
 	@sed -i 's/^torch==[0-9.]*$$/&+cpu/' requirements.lock  # the build without CUDA is preferred, and its name left out
 	$(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev \
-		--extra benchmarks --override requirements.overrides pyproject.toml -o requirements.lock
+		--extra benchmarks --extra spark --override requirements.overrides pyproject.toml -o requirements.lock
 	sed -i 's/^\(torch==.*\)+cpu/\1/' requirements.lock
 
 protos: install ## Write the code of the .proto files anew

@@ -4,7 +4,8 @@ from feature_repo.store import history_folder
 from feature_repo.views import feature_objects
 from forewarn.config.settings import Settings
 
-_objects = feature_objects(history_folder(Settings().home))
+_settings = Settings()
+_objects = feature_objects(history_folder(_settings.home), _settings.offline_store)
 series = _objects.series
 signal_features_push = _objects.push
 signal_features = _objects.view

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from feature_repo import spark
+from forewarn.config.settings import Settings
 from forewarn.features.definitions import FEATURE_NAMES
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 PROJECT = "forewarn"
 _DIGEST = b"content"
+_ORDER = "__position"
 _KEYS_AT_ONCE = 5_000  # SQLite takes some 32,000 values in a statement
 JOIN_KEY = "series_id"
 TIMESTAMP = "event_timestamp"
@@ -35,8 +38,11 @@ def history_folder(home: Path) -> Path:
     return home / "history" / "features"
 
 
-def open_store(home: Path) -> "FeatureStore":
-    """The store below `home`; `apply` registers what it holds."""
+def open_store(home: Path, offline_store: str | None = None) -> "FeatureStore":
+    """The store below `home`; `apply` registers what it holds.
+
+    offline_store: 'asof' or 'spark', FOREWARN_OFFLINE_STORE without it. Online reads and pushes need none of both.
+    """
     from feast import FeatureStore, RepoConfig
 
     folder = (home / "feast").absolute()
@@ -46,11 +52,18 @@ def open_store(home: Path) -> "FeatureStore":
         provider="local",
         registry=str(folder / "registry.db"),
         online_store={"type": "sqlite", "path": str(folder / "online.db")},
-        offline_store={"type": "feature_repo.asof_store.AsofOfflineStore"},
+        offline_store=_offline_config(offline_store),
         entity_key_serialization_version=3,
         repo_path=folder,
     )
     return FeatureStore(config=config)
+
+
+def _offline_config(offline_store: str | None) -> dict[str, Any]:
+    settings = Settings()
+    if (offline_store or settings.offline_store) == spark.STORE:
+        return spark.offline_config(settings)
+    return {"type": "feature_repo.asof_store.AsofOfflineStore"}
 
 
 def apply(home: Path) -> "FeatureStore":
@@ -61,7 +74,9 @@ def apply(home: Path) -> "FeatureStore":
     from feature_repo.views import feature_objects
 
     store = open_store(home)
-    store.apply(feature_objects(history_folder(home)).all())
+    if store.config.offline_store.type == spark.STORE:
+        spark.spark_session(Settings())  # Feast asks for the columns of the history, but starts no session for it
+    store.apply(feature_objects(history_folder(home), Settings().offline_store).all())
     return store
 
 
@@ -117,10 +132,17 @@ def _write_changed(path: Path, table: pa.Table) -> bool:
 
 
 def historical_features(store: "FeatureStore", rows: pd.DataFrame) -> pd.DataFrame:
-    """Features of `rows` (series_id, event_timestamp and any other columns) as they were known at each row's time."""
+    """Features of `rows` (series_id, event_timestamp and any other columns) as they were known at each row's time.
+
+    In the order of `rows`, times in UTC, whichever offline store joins.
+    """
     from feature_repo.views import SERVICE
 
-    return store.get_historical_features(rows, store.get_feature_service(SERVICE)).to_df()
+    asked = rows.assign(**{_ORDER: np.arange(len(rows))})
+    known = store.get_historical_features(asked, store.get_feature_service(SERVICE)).to_df()
+    known = known.sort_values(_ORDER, ignore_index=True).drop(columns=_ORDER)
+    known[TIMESTAMP] = pd.to_datetime(known[TIMESTAMP], utc=True)
+    return known
 
 
 def push_newest(store: "FeatureStore", table: pa.Table) -> int:

@@ -5,8 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, ValueType
+from feast.data_source import DataSource
 from feast.types import Float64
 
+from feature_repo.spark import STORE as SPARK
+from feature_repo.spark import spark_source
 from forewarn.features.definitions import FEATURE_NAMES, FEATURE_VERSION
 
 JOIN_KEY = "series_id"  # forewarn.telemetry.samples.Series.id
@@ -31,20 +34,18 @@ class FeatureObjects:
         return [self.series, self.push, self.view, self.service]
 
 
-def feature_objects(folder: Path) -> FeatureObjects:
-    """The objects over Parquet files below `folder`, partitioned by `day=…`, one file a namespace and day."""
+def feature_objects(folder: Path, offline_store: str = "asof") -> FeatureObjects:
+    """The objects over Parquet files below `folder`, partitioned by `day=…`, one file a namespace and day.
+
+    offline_store: who reads the files, 'asof' or 'spark'; all else is the same.
+    """
     series = Entity(
         name="series",
         join_keys=[JOIN_KEY],
         value_type=ValueType.STRING,
         description="One time series: entity|signal{attributes}",
     )
-    history = FileSource(
-        name="signal_features_history",
-        path=str(folder.absolute()),
-        timestamp_field=TIMESTAMP,
-        description="Features of limited signals, computed from the archive",
-    )
+    history = _history(folder, offline_store)
     push = PushSource(name=PUSH_SOURCE, batch_source=history, description="The newest features, for online reads")
     view = FeatureView(
         name=VIEW,
@@ -63,3 +64,10 @@ def feature_objects(folder: Path) -> FeatureObjects:
         description="What the failure model reads",
     )
     return FeatureObjects(series, view, push, service)
+
+
+def _history(folder: Path, offline_store: str) -> DataSource:
+    name, description = "signal_features_history", "Features of limited signals, computed from the archive"
+    if offline_store == SPARK:
+        return spark_source(name, folder, TIMESTAMP, description)
+    return FileSource(name=name, path=str(folder.absolute()), timestamp_field=TIMESTAMP, description=description)

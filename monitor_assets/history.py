@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from feature_repo.store import read_history
 from forewarn.telemetry.samples import Kind, Series
 
 _ABOUT = "windows.json"
+_ARRAYS = ("cells.npy", "limits.npy")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +59,30 @@ class SignalWindows:
     def microseconds(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """Event times at which cells begin, in microseconds."""
         return (self.start_ns + cells * self.step_ns) // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFiles:
+    """`cells.npy` and `limits.npy` in a folder, written a piece at a time by whoever sees the folder."""
+
+    folder: Path
+    series: int
+    cells: int
+
+    @classmethod
+    def create(cls, folder: Path, series: int, cells: int) -> "WindowFiles":
+        """Files of the full size, whose pieces are to be put."""
+        for name in _ARRAYS:
+            np.lib.format.open_memmap(folder / name, "w+", np.float32, (series, cells))
+        return cls(folder, series, cells)
+
+    def put(self, first: int, cells: NDArray[np.float32], limits: NDArray[np.float32]) -> None:
+        """Rows from `first` on, float32 [n, C] each; written, not mapped, so that they take no memory afterwards."""
+        for name, rows in zip(_ARRAYS, (cells, limits), strict=True):
+            path = self.folder / name
+            with path.open("r+b") as file:
+                file.seek(path.stat().st_size - 4 * (self.series - first) * self.cells)
+                file.write(np.ascontiguousarray(rows, np.float32).data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,26 +168,36 @@ class History:
 
     def write_windows(self, windows: SignalWindows) -> Path:
         """Windows as a folder of arrays."""
+        files = self.new_windows(*windows.cells.shape)
+        files.put(0, windows.cells, windows.limits)
+        self.finish_windows(windows.series, windows.limited, windows.start_ns, windows.step_seconds)
+        return files.folder
+
+    def new_windows(self, series: int, cells: int) -> "WindowFiles":
+        """Files for windows, to be filled series by series; nobody reads them before `finish_windows`."""
         folder = self.folder / "signal_windows"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _ABOUT).unlink(missing_ok=True)  # while it is not there, nothing is
-        np.save(folder / "cells.npy", windows.cells)
-        np.save(folder / "limits.npy", windows.limits)
+        return WindowFiles.create(folder, series, cells)
+
+    def finish_windows(
+        self, series: Sequence[Series], limited: NDArray[np.int64], start_ns: int, step_seconds: float
+    ) -> None:
+        """Say what the files of `new_windows` hold, now that they hold all of it."""
         about = {
-            "ids": [s.id for s in windows.series],
-            "limited": windows.limited.tolist(),
-            "start_ns": windows.start_ns,
-            "step_seconds": windows.step_seconds,
+            "ids": [s.id for s in series],
+            "limited": limited.tolist(),
+            "start_ns": start_ns,
+            "step_seconds": step_seconds,
         }
-        (folder / _ABOUT).write_text(json.dumps(about))
-        return folder
+        (self.folder / "signal_windows" / _ABOUT).write_text(json.dumps(about))
 
     def read_windows(self) -> SignalWindows:
         """What `write_windows` wrote; the arrays stay on disk until they are read, and cannot be written."""
         folder = self.folder / "signal_windows"
         about = json.loads(self._existing(folder / _ABOUT, "signal_windows").read_text())
         known = self.read_series()
-        cells, limits = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("cells", "limits"))
+        cells, limits = (np.load(folder / name, mmap_mode="r") for name in _ARRAYS)
         series, limited = [known[name] for name in about["ids"]], np.array(about["limited"], np.int64)
         return SignalWindows(series, cells, limits, about["start_ns"], about["step_seconds"], limited)
 

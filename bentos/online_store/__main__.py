@@ -18,7 +18,7 @@ def main() -> None:
     """Push until standard input ends. Each batch is a table of `feature_repo.store.SCHEMA`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the predictor ends it by closing the pipe
     configure_logging(Settings())
-    store = feature_store.open_store(Path(sys.argv[1]))
+    store = feature_store.open_store(Path(sys.argv[1]), "asof")  # pushed online alone: Spark is not needed here
     told = False
     with pa.ipc.open_stream(sys.stdin.buffer) as batches:
         for batch in batches:

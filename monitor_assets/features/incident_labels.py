@@ -1,6 +1,7 @@
 """What came after each row of features: a failure and when, or how long nobody saw one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import dagster as dg
 import numpy as np
@@ -9,13 +10,14 @@ from numpy.typing import NDArray
 
 from forewarn.evaluation.model_metrics import incident_cells, onsets_of
 from forewarn.features.definitions import HORIZON_STEPS
-from forewarn.features.labels import failing_cells, judged, time_to_limit
+from forewarn.features.labels import Judgement, failing_cells, judged, time_to_limit
 from monitor_assets.features.signal_features import signal_features
 from monitor_assets.features.told_episodes import ToldEpisode, judgements, keep, kept, next_told, read_told
 from monitor_assets.history import History, SignalWindows
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 
+SERIES_AT_ONCE = 512
 _VERDICTS = ("averted", "dismissed", "confirmed", "")
 
 
@@ -54,8 +56,34 @@ def incident_labels(context: dg.AssetExecutionContext, scope: TrainingScope) -> 
 
 def failing_of(windows: SignalWindows, episodes: Sequence[ToldEpisode]) -> NDArray[np.bool_]:
     """bool [limited, C]: what failed, in the telemetry and in the eyes of people."""
-    limited = windows.limited
-    return judged(failing_cells(windows.cells[limited], windows.limits[limited]), judgements(episodes))
+    failing = np.empty((len(windows.limited), windows.cells.shape[1]), np.bool_)
+    for first, part, said in _few_at_once(windows, episodes):
+        failing[first : first + len(part.series)] = judged(failing_cells(part.cells, part.limits), said)
+    return failing
+
+
+def _few_at_once(
+    windows: SignalWindows, episodes: Sequence[ToldEpisode]
+) -> Iterator[tuple[int, SignalWindows, list[Judgement]]]:
+    """(first row, windows of some limited series, what people said of them): every cell of a fleet is large."""
+    limited, said = windows.limited, judgements(episodes)
+    for first in range(0, len(limited), SERIES_AT_ONCE):
+        part = windows.rows(limited[first : first + SERIES_AT_ONCE])
+        stop = first + len(part.series)
+        yield first, part, [replace(one, row=one.row - first) for one in said if first <= one.row < stop]
+
+
+def _outcomes(
+    windows: SignalWindows, episodes: Sequence[ToldEpisode], row: NDArray[np.int64], cell: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(steps to a failure, steps that were watched) of limited series `row` at `cell`, float64 [n] each."""
+    came, watched = np.empty(len(row)), np.empty(len(row))
+    for first, part, said in _few_at_once(windows, episodes):
+        steps, observed = time_to_limit(part.cells, part.limits, said)
+        here = np.flatnonzero((row >= first) & (row < first + len(part.series)))
+        came[here] = steps[row[here] - first, cell[here]]
+        watched[here] = observed[row[here] - first, cell[here]]
+    return came, watched
 
 
 def labels_of(history: History, windows: SignalWindows, episodes: Sequence[ToldEpisode]) -> pa.Table:
@@ -63,12 +91,11 @@ def labels_of(history: History, windows: SignalWindows, episodes: Sequence[ToldE
     whose outcome is known. `row` counts limited series; `warned` and `closed`: see `ActionCurve.inverse`."""
     keys = history.read_features(["series_id", "event_timestamp"])
     limited = windows.limited
-    steps, observed = time_to_limit(windows.cells[limited], windows.limits[limited], judgements(episodes))
     position = {windows.series[i].id: k for k, i in enumerate(limited)}
     row = np.array([position[name] for name in keys.column("series_id").to_pylist()], np.int64)
     times = keys.column("event_timestamp").to_numpy().astype("datetime64[us]").astype(np.int64)
     cell = (times * 1000 - windows.start_ns) // windows.step_ns
-    came, watched = steps[row, cell].astype(np.float64), observed[row, cell].astype(np.float64)
+    came, watched = _outcomes(windows, episodes, row, cell)
     warned, closed = next_told(episodes, row, cell, watched)
     columns = {"row": row, "cell": cell, "steps": came, "observed": watched, "warned": warned, "closed": closed}
     labels = keys

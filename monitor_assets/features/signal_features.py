@@ -5,13 +5,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from feature_repo import spark
 from feature_repo import store as feature_store
+from forewarn.config.settings import Settings
 from forewarn.features.batch import features_at
 from forewarn.features.context import context_of
 from forewarn.features.definitions import FEATURE_COUNT, FEATURE_NAMES, FEATURE_VERSION, INDEX
 from forewarn.risk.silence import ENOUGH_STEPS
 from monitor_assets.features.signal_windows import signal_windows
-from monitor_assets.history import SignalWindows
+from monitor_assets.history import History, SignalWindows
 from monitor_assets.markdown import table
 from monitor_assets.scope import TrainingScope
 
@@ -29,7 +31,7 @@ def signal_features(context: dg.AssetExecutionContext, scope: TrainingScope) -> 
     windows = history.read_windows()
     if not len(windows.limited):
         raise dg.Failure("no series has a limit: send limits as signals, such as process.memory.usage.limit")
-    rows = feature_rows(windows)
+    rows = _rows(scope.settings(), history, windows)
     written = feature_store.write_history(scope.home, scope.namespace, rows)
     store = feature_store.apply(scope.home)
     pushed = feature_store.push_newest(store, _last_rows(rows, windows))
@@ -48,12 +50,23 @@ def signal_features(context: dg.AssetExecutionContext, scope: TrainingScope) -> 
     )
 
 
-def feature_rows(windows: SignalWindows) -> pa.Table:
-    """Rows for the feature store: where a limit and a value are known, once there is enough history."""
+def _rows(settings: Settings, history: History, windows: SignalWindows) -> pa.Table:
+    if settings.offline_store != spark.STORE:
+        return feature_rows(windows, feature_cells(len(windows.limited), windows.cells.shape[1]))
+    from monitor_assets.features.by_entity import entity_features
+
+    return entity_features(spark.spark_session(settings), history)
+
+
+def feature_cells(limited: int, cells: int) -> NDArray[np.int64]:
+    """Cells at which so many series get rows, int64 [M]: every few, and fewer of many."""
+    stride = max(STRIDE, -(-limited * cells // MOST_ROWS))
+    return np.arange(ENOUGH_STEPS, cells, stride, dtype=np.int64)
+
+
+def feature_rows(windows: SignalWindows, at: NDArray[np.int64]) -> pa.Table:
+    """Rows for the feature store at cells `at`: where a limit and a value are known."""
     limited = windows.limited
-    cells = windows.cells.shape[1]
-    stride = max(STRIDE, -(-len(limited) * cells // MOST_ROWS))
-    at = np.arange(ENOUGH_STEPS, cells, stride, dtype=np.int64)
     features = limited_features(windows, at)
     known = np.isfinite(features[:, :, INDEX["ratio"]]) & (windows.limits[limited][:, at - 1] > 0)
     row, column = np.nonzero(known)
@@ -69,9 +82,9 @@ def limited_features(windows: SignalWindows, at: NDArray[np.int64]) -> NDArray[n
     return features[np.searchsorted(needed, windows.limited)]
 
 
-def needed_rows(windows: SignalWindows) -> NDArray[np.int64]:
-    """Indices of the limited series and of those that tell load, errors and latency of their entities."""
-    context, limited = context_of(windows.series), windows.limited
+def needed_rows(windows: SignalWindows, limited: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Indices of the limited series (or some of them), and of those that tell load, errors and latency of theirs."""
+    context, limited = context_of(windows.series), windows.limited if limited is None else limited
     roles = np.concatenate([context.load[limited], context.errors[limited], context.latency[limited]])
     return np.unique(np.concatenate([limited, roles[roles >= 0]]))
 

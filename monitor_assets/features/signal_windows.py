@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from feature_repo import spark
+from forewarn.config.settings import Settings
 from forewarn.features.grid import GridFiller, grid_start, limits_grid
 from forewarn.stores.archive import microseconds
 from monitor_assets.history import History, SignalWindows
@@ -22,8 +24,7 @@ MOST_MISSING = 0.2  # share of cells that may be missing in a series
 def signal_windows(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
     """Each series as cells of equal width (counters as rates per second), and the limit of each at each cell."""
     history = scope.history()
-    windows = windows_of(history, scope.step_seconds)
-    path = history.write_windows(windows)
+    windows = _made(scope.settings(), history, scope.step_seconds)
     limited = windows.limited
     context.log.info("%d series, %d with a limit, %d cells", len(windows.series), len(limited), windows.cells.shape[1])
     used = [(windows.series[i].id, _highest_use(windows, i), _missing(windows, i)) for i in limited]
@@ -34,9 +35,20 @@ def signal_windows(context: dg.AssetExecutionContext, scope: TrainingScope) -> d
             "cells": windows.cells.shape[1],
             "step_seconds": windows.step_seconds,
             "limited": table(["series", "highest use of its limit", "missing"], used),
-            "folder": dg.MetadataValue.path(str(path)),
+            "folder": dg.MetadataValue.path(str(history.folder / "signal_windows")),
         }
     )
+
+
+def _made(settings: Settings, history: History, step_seconds: float) -> SignalWindows:
+    """The windows, which are on disk then."""
+    if settings.offline_store == spark.STORE:
+        from monitor_assets.features.by_entity import write_windows
+
+        return write_windows(spark.spark_session(settings), history, step_seconds)
+    windows = windows_of(history, step_seconds)
+    history.write_windows(windows)
+    return windows
 
 
 def windows_of(history: History, step_seconds: float) -> SignalWindows:

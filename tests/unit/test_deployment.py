@@ -50,7 +50,10 @@ def is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.secure.yml"])
+LAUNCHER = "deploy/docker/docker-compose.launcher.yml"
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.secure.yml", LAUNCHER])
 def test_compose_files_follow_their_schema(name: str) -> None:
     schemas = importlib.resources.files("check_jsonschema") / "builtin_schemas/vendor"
     jsonschema.validate(load(name), json.loads((schemas / "compose-spec.json").read_text()))
@@ -167,6 +170,28 @@ def test_jobs_of_dagster_get_its_instance_file() -> None:
     assert validate_config(Shape(K8sRunLauncher.config_type()), config).success
     (image,) = load("deploy/kubernetes/kustomization.yaml")["images"]
     assert config["job_image"] == f"{image['newName']}:{image['newTag']}"
+
+
+def test_dagster_loads_its_instance_with_the_docker_launcher(compose: dict[str, Any], tmp_path: Path) -> None:
+    docker = pytest.importorskip("dagster_docker", reason="dagster-docker is not installed: make install")
+    from dagster import DagsterInstance
+
+    merged = ROOT / "deploy/docker/dagster-instance.yaml"
+    instance = instance_of(tmp_path, merged) | {"storage": {"sqlite": {"base_dir": str(tmp_path)}}}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(instance))
+    with DagsterInstance.from_config(str(tmp_path)) as loaded:
+        launcher = loaded.run_launcher  # raises where the launcher's schema does not hold
+        assert isinstance(launcher, docker.DockerRunLauncher)
+        assert not loaded.telemetry_enabled
+    assert launcher.image == compose["services"]["dagster-daemon"]["image"]
+    assert launcher.networks == [f"{compose['name']}_default"]
+    given = set(compose["services"]["dagster-daemon"]["environment"]) | {"DAGSTER_POSTGRES_URL"}
+    assert set(launcher.env_vars) <= given
+    volume = launcher.container_kwargs["volumes"][0].partition(":")
+    assert volume[0] in {f"{compose['name']}_{name}" for name in compose["volumes"]}
+    named = {path for s in load(LAUNCHER)["services"].values() for v in s["volumes"] for path in v.split(":")[:1]}
+    assert named == {"./deploy/docker/dagster-instance.yaml", "/var/run/docker.sock"}
+    assert set(load(LAUNCHER)["services"]) <= set(compose["services"])
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (apt-get install prometheus)")
