@@ -17,7 +17,10 @@ from forewarn.stores.views.risk import Revision
 from panel_app import charts, words
 from panel_app.charts import Chart, Palette
 from panel_app.pages.page import Arguments, Page
+from panel_app.pages.risk_extras import SECTIONS as EXTRAS
+from panel_app.pages.risk_extras import extras
 from panel_app.rendering import Frame, render
+from panel_app.risk_actions import act
 
 SECTIONS = ("sentence", "countdown", "picture", "drivers", "actions", "evidence", "revisions", "answers")
 SPANS = ("1h", "3h", "6h", "24h", "3d", "7d")
@@ -29,7 +32,9 @@ def produce(connection: psycopg.Connection[Any], arguments: Arguments) -> Frame:
     """The page from the stores."""
     chosen = (arguments.get("incident"), arguments.get("episode"))
     view = risk_view(connection, *chosen)
-    return frame(view) if view else frame_without_risk(incident_about(connection, *chosen))
+    incident = view.incident if view else incident_about(connection, *chosen)
+    made = frame(view) if view else frame_without_risk(incident)
+    return Frame(made.html | extras(connection, incident), made.data)
 
 
 def frame_without_risk(incident: Incident | None) -> Frame:
@@ -277,5 +282,6 @@ def _moves_figure(palette: Palette, sources: dict[str, Any]) -> Any:
 
 
 PAGE = Page(
-    "risk", "/risk", "Risk", SECTIONS, produce, every=0.5, charts=build_charts, arguments=("incident", "episode")
-)
+    "risk", "/risk", "Risk", (*SECTIONS, *EXTRAS), produce, every=0.5, charts=build_charts,
+    arguments=("incident", "episode"), act=act, answers=True,
+)  # fmt: skip

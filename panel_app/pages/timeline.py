@@ -207,7 +207,7 @@ def build_charts(palette: Palette) -> dict[str, Chart]:
     fig.toolbar.active_drag = fig.select_one(BoxZoomTool)
     fig.toolbar.logo, fig.toolbar_location = None, "right"
     charts.legend_above(fig, palette)
-    fig.legend.ncols = 3
+    fig.legend.ncols = 4
     return {"picture": Chart(fig, sources, Follower(fig).adapt)}
 
 
