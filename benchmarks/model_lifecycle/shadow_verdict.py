@@ -1,16 +1,17 @@
 """How often a shadow is promoted that is no better, and how soon one that is: the verdict on made-up worlds.
 
-`python -m benchmarks.shadow_verdict [--worlds N]`: incidents of 6 to 60 correlated rows, ten calm stretches of 24 rows
+Incidents of 6 to 60 correlated rows, ten calm stretches of 24 rows
 beside each. The comparison is asked after every incident from the 8th to the 30th, as the sensor asks it.
+`FOREWARN_BENCH_WORLDS` (100) makes it smaller.
 """
 
-import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.report import Result, at_least, at_most, show, write
+from benchmarks.report import Result, at_least, at_most
 from forewarn.evaluation.lifecycle.bootstrap import F64, I64, Bools, paired_difference
 from forewarn.evaluation.lifecycle.shadow import CHANCE, SEED, ShadowPolicy
 
@@ -69,18 +70,19 @@ def promoted_after(w: World, least: int) -> int | None:
     return None
 
 
-def measure(worlds: int) -> list[Result]:
+def measure() -> list[Result]:
     """Shares of promotions at the first look and by the last, and incidents until then."""
-    least = ShadowPolicy().least_incidents
+    least, worlds = ShadowPolicy().least_incidents, int(os.environ.get("FOREWARN_BENCH_WORLDS", 100))
     results = []
     for name, (effect, goal) in WORLDS.items():
         rng = np.random.default_rng(1)
         after = [promoted_after(world(rng, effect), least) for _ in range(worlds)]
         came = [k for k in after if k is not None]
         first, last = sum(k == least for k in came) / worlds, len(came) / worlds
+        print(f"  {name}: {len(came)} of {worlds} promoted, {first:.0%} at the first look", flush=True)
         note = f"{worlds} worlds" + (f"; median {np.median(came):.0f} incidents" if came else "")
         beside = {f"at the first look, {least} incidents": first}
-        metric = f"promoted: {name}"
+        metric = f"shadow promoted: {name}"
         if goal == "at most":
             results.append(at_most(metric, last, "share by 30 incidents", 0.1, baselines=beside, note=note))
         elif goal == "at least":
@@ -88,16 +90,3 @@ def measure(worlds: int) -> list[Result]:
         else:
             results.append(Result(metric, last, "share by 30 incidents", baselines=beside, note=note))
     return results
-
-
-def main() -> None:
-    """Measure, write, show."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worlds", type=int, default=100)
-    results = measure(parser.parse_args().worlds)
-    write("shadow_verdict", results)
-    show("Verdicts on shadows", results)
-
-
-if __name__ == "__main__":
-    main()
