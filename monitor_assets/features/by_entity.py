@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -58,7 +59,7 @@ def entity_features(spark: "SparkSession", history: History) -> pa.Table:
     windows = history.read_windows()
     groups, limited = _groups(windows.series), windows.limited
     with_limit = np.unique(np.searchsorted(groups, limited, side="right") - 1)
-    pieces = spark.createDataFrame(list(zip(groups[with_limit].tolist(), groups[with_limit + 1].tolist(), strict=True)))
+    pieces = spark.createDataFrame(pd.DataFrame({"first": groups[with_limit], "stop": groups[with_limit + 1]}))
     featuring = Featuring(history, feature_cells(len(limited), windows.cells.shape[1]))
     schema = "number int, us long, " + ", ".join(f"{name} double" for name in FEATURE_NAMES)
     tasks = min(len(with_limit), 4 * spark.sparkContext.defaultParallelism)
@@ -152,9 +153,9 @@ def _numbered(spark: "SparkSession", samples: "DataFrame", filling: Filling) -> 
     """Samples (entity, number, us, value): each entity in one partition, by series and time."""
     from pyspark.sql.functions import broadcast
 
-    entity = np.repeat(np.arange(len(filling.groups) - 1), np.diff(filling.groups)).tolist()
-    rows = [(s.id, entity[i], i) for i, s in enumerate(filling.series)]
-    names = spark.createDataFrame(rows, "series_id string, entity int, number int")
+    sizes = np.diff(filling.groups)
+    rows = {"series_id": [s.id for s in filling.series], "entity": np.repeat(np.arange(len(sizes)), sizes)}
+    names = spark.createDataFrame(pd.DataFrame(rows).assign(number=np.arange(len(filling.series))))
     joined = samples.join(broadcast(names), "series_id").select("entity", "number", "us", "value")
     return joined.repartition("entity").sortWithinPartitions("entity", "number", "us")
 

@@ -30,7 +30,7 @@ FIRST = datetime(2026, 3, 7, tzinfo=UTC)  # a night in which New York puts its c
 DAYS, STEP = 3, 60
 NAMES = list(FEATURE_NAMES)
 CONF = {  # little data: what compiles more than it runs is off
-    "spark.master": "local[2]",
+    "spark.master": "local[1]",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
