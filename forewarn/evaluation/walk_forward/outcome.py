@@ -11,9 +11,9 @@ from forewarn.telemetry.recording import Failure, Recording
 LEAST_LEAD_SECONDS = 60.0
 LEAST_LEAD_SHARE = 0.1  # of the time from the start of the recording to its end
 PAGE_STEPS = 360  # a page speaks of so many steps, and of as long as it stays open
-_SAME_MODE = {
-    "db_connection_exhaustion": "connection_exhaustion",
-    "queue_saturation": "latency_breach",
+_SAME_MODES = {  # what a failure of a mode is told as: a queue that fills is seen in its depth or in its wait
+    "db_connection_exhaustion": ("connection_exhaustion",),
+    "queue_saturation": ("queue_saturation", "latency_breach"),
 }
 
 
@@ -76,7 +76,7 @@ def _is_right(page: Page, recording: Recording, came: float, step: float) -> boo
     entities = {e for f in recording.failures for e in (f.entity, f.cause_entity)}
     near = [set(edge) for edge in recording.topology if entities & set(edge)]  # who calls it, and what it uses
     entities = entities.union(*near)
-    modes = {_SAME_MODE.get(f.mode, f.mode) for f in recording.failures}
+    modes = {mode for f in recording.failures for mode in _SAME_MODES.get(f.mode, (f.mode,))}
     signals = {f.cause_signal for f in recording.failures}
     in_time = page.end >= came - 15 * step or came - page.start <= PAGE_STEPS * step
     return in_time and page.entity in entities and (page.mode in modes or page.signal in signals)

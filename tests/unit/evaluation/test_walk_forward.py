@@ -12,8 +12,11 @@ from typer.testing import CliRunner
 
 from forewarn.cli.backtest import app
 from forewarn.evaluation.walk_forward.baselines import predict_linear
+from forewarn.evaluation.walk_forward.outcome import outcome
+from forewarn.evaluation.walk_forward.pages import Page
 from forewarn.evaluation.walk_forward.report import as_json, backtest_folder, backtest_recording
 from forewarn.evaluation.walk_forward.walk import usual_step
+from forewarn.risk.catalogue import failure_mode
 from forewarn.risk.scorer import TrendScorer
 from forewarn.telemetry.recording import Failure, Limit, Recording, write_recording
 from forewarn.telemetry.samples import Kind, SampleBatch, Series
@@ -176,3 +179,16 @@ def test_a_limit_of_zero_is_none_for_the_baselines_too(tmp_path: Path) -> None:
     write_recording(tmp_path / "run", Recording("made", own.metrics, limits=(Limit(USAGE, 0.0),)))
     outcomes = backtest_recording(tmp_path / "run", TrendScorer()).outcomes
     assert [o.pages for o in outcomes.values()] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("signal", "right"),
+    [("messaging.queue.depth", 1), ("http.server.request.duration.p50", 1), ("process.memory.usage", 0)],
+)
+def test_a_queue_that_fails_is_told_by_its_depth_or_its_wait(signal: str, right: int) -> None:
+    at = datetime.fromtimestamp(START + 500, UTC)
+    failed = (Failure("api", "queue_saturation", at, "client", "http.client.request.rate"),)
+    run = Recording("made", recording(leak()).metrics, failures=failed)
+    mode = failure_mode(signal).mode
+    page = Page("api", signal, mode, START + 300, START + 520, [("api", signal)])
+    assert outcome(run, [page], 1.0).right_pages == right
