@@ -33,7 +33,7 @@ def offsets(errors: Floats, origins: Sequence[int]) -> tuple[Floats, Floats]:
         return _direct_offsets(errors, origins)
     own = np.zeros((*errors.shape[1:], len(LEVELS)))
     pooled = np.zeros(own.shape[1:])
-    windows, wrong = _windows(errors[:, 0], origins), _how_wrong(errors, origins)
+    windows, wrong = windows_of(errors[:, 0], origins), _how_wrong(errors, origins)
     for k in range(errors.shape[2]):
         ended = np.isfinite(errors[:, 0, k])  # the same for all series of a length
         if ended.sum() * errors.shape[1] < FEWEST:
@@ -61,7 +61,7 @@ def width(said: Floats) -> Floats:
 def _direct_offsets(errors: Floats, origins: Sequence[int]) -> tuple[Floats, Floats]:
     """What each level lacked; taken for nothing where few windows tell it."""
     own, pooled = np.zeros(errors.shape[1:]), np.zeros(errors.shape[2:])
-    windows = _windows(errors[:, 0, :, 0], origins)
+    windows = windows_of(errors[:, 0, :, 0], origins)
     for k in range(errors.shape[2]):
         ended = np.isfinite(errors[:, 0, k, 0])
         total = windows[k] * errors.shape[1]
@@ -77,7 +77,7 @@ def _direct_offsets(errors: Floats, origins: Sequence[int]) -> tuple[Floats, Flo
     return own, pooled
 
 
-def _windows(errors: Floats, origins: Sequence[int]) -> Floats:
+def windows_of(errors: Floats, origins: Sequence[int]) -> Floats:
     """[K] how many windows that do not overlap there are in errors [O, K] of one series."""
     seen = [np.array(origins)[np.isfinite(column)] for column in errors.T]
     return np.array([min((s[-1] - s[0]) / h, len(s)) if len(s) else 0.0 for s, h in zip(seen, HOURS, strict=True)])
@@ -85,7 +85,7 @@ def _windows(errors: Floats, origins: Sequence[int]) -> Floats:
 
 def _how_wrong(errors: Floats, origins: Sequence[int]) -> Floats:
     """[s] mean error of each series over the usual one of its class, over all horizons, shrunk towards 1."""
-    windows = _windows(errors[:, 0], origins)
+    windows = windows_of(errors[:, 0], origins)
     told = windows > 0
     if not told.any():
         return np.ones(errors.shape[1])

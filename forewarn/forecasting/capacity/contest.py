@@ -1,8 +1,8 @@
-"""Candidates compete over the past of many capacities, and the best serves each class of signal and band of horizons.
+"""Candidates compete over the past of many capacities, and the best few serve each series and band of horizons.
 
 At origins of the past every candidate says the maxima that followed, and gets intervals from its errors at the earlier
-ones (`calibration.py`). The later origins decide: the direct quantiles
-serve unless another candidate, or the mean of the quantiles of the best few, is surely better.
+ones (`calibration.py`). The later origins tell how much each counts for each series (`weighing.py`): a mean of the
+quantiles of the best few serves, the direct quantiles where nothing is known yet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.forecasting.capacity.calibration import offsets, width, with_offsets
+from forewarn.forecasting.capacity.calibration import offsets, width, windows_of, with_offsets
 from forewarn.forecasting.capacity.direct import DirectQuantiles, unit_of
 from forewarn.forecasting.capacity.horizons import HIGH, HOURS, LEVELS, LOW, Floats, came, crps, increasing
 from forewarn.forecasting.capacity.paths import DAY, PATHS
 from forewarn.forecasting.capacity.signal_class import CLASSES, class_of
+from forewarn.forecasting.capacity.weighing import SMALL, surely_better, weights_of
 
-DIRECT = "direct"
+DIRECT, WEIGHED = "direct", "weighed"
 BANDS = (slice(0, 3), slice(3, 7), slice(7, 12))  # up to 6 h, to 48 h, to a week
 Rows = NDArray[np.int64]
 _ORIGINS = 16
 _FEWEST_ORIGINS = 3  # on either side of the half: fewer decide nothing
 _CONTENDERS = 256
-_TELLING = 4  # series from which a winner may be more than chance
-_ERRORS = 2.0  # standard errors by which it must be ahead
-_TEAM = 4
+_SHOWN = 0.1  # share of the weight from which a candidate is named
 _UNIT = 0.3  # of the present unit: what a series is measured by at an earlier origin is no less
-_SMALL = 1e-3  # units: errors below count alike
 
 
 class MaximaForecaster(Protocol):
@@ -45,7 +43,11 @@ class MaximaForecaster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who serves a class up to a horizon, and how it did on later origins: CRPS relative to the direct quantiles."""
+    """Who serves a class up to a horizon, and how it did on later origins: CRPS relative to the direct quantiles.
+
+    members: who holds a tenth of the weight over all series of the class. What they say together stands in
+    `relative_crps` under `chosen`; the weights were made from the same origins.
+    """
 
     signal_class: str
     first_hours: int
@@ -80,7 +82,8 @@ class CapacityContest:
         self._rows = np.unique(np.linspace(0, len(past) - 1, min(len(past), _CONTENDERS)).astype(np.int64))
         self._class = self.signal_class[self._rows]
         self._offsets: dict[str, Floats] = {}
-        self._members: dict[tuple[int, int], list[str]] = {}
+        names = (DIRECT, *PATHS, *self._others)
+        self._weights = [{name: np.full(len(past), float(name == DIRECT)) for name in names} for _ in BANDS]
         self.standings = []
         origins = origins_of(past.shape[1])
         evidence = self._evidence(past[self._rows], origins)
@@ -88,30 +91,30 @@ class CapacityContest:
         if half >= _FEWEST_ORIGINS:
             offsets = self._all_offsets(evidence, origins, slice(0, half))
             held = {name: with_offsets(offsets[name][self._rows], said[half:]) for name, said in evidence.said.items()}
+            told = windows_of(evidence.truth[:, 0], origins)
             for index in np.unique(self._class):
-                self._decide(int(index), held, evidence.truth[half:])
+                self._decide(int(index), held, evidence.truth[half:], told)
         if origins:
             self._offsets = self._all_offsets(evidence, origins, slice(None))
-        for name in {name for members in self._members.values() for name in members} & self._others.keys():
+        for name in self._serving() & self._others.keys():
             self._others[name].learn(past, np.arange(len(past)))
 
     def quantiles(self, past: Floats) -> Floats:
         """[S, K, 13] quantiles of the maxima of the next HOURS."""
         unit, every = unit_of(past), np.arange(len(past))
-        needed = sorted({name for members in self._members.values() for name in members} | {DIRECT})
-        said = {}
-        for name in needed:
-            scaled = self._scaled(name, past, unit, every)[None]
-            said[name] = with_offsets(self._offsets.get(name), scaled)[0]
-        result = said[DIRECT].copy()
-        for (index, band), members in self._members.items():
-            rows = np.flatnonzero(self.signal_class == index)
-            result[rows, BANDS[band]] = np.mean([said[name][rows, BANDS[band]] for name in members], axis=0)
+        result = np.zeros((*past.shape[:1], len(HOURS), len(LEVELS)))
+        for name in sorted(self._serving()):
+            said = with_offsets(self._offsets.get(name), self._scaled(name, past, unit, every)[None])[0]
+            for ahead, weights in zip(BANDS, self._weights, strict=True):
+                result[:, ahead] += weights[name][:, None, None] * said[:, ahead]
         return increasing(past[:, -1:, None] + result * unit[:, None, None])
 
     def method(self, row: int) -> str:
-        """Who serves a series at the farthest horizons: names joined by ' + '."""
-        return " + ".join(self._members.get((int(self.signal_class[row]), len(BANDS) - 1), [DIRECT]))
+        """Who serves a series at the farthest horizons: names joined by ' + ', the weightiest first."""
+        return " + ".join(_weighty({name: float(weight[row]) for name, weight in self._weights[-1].items()}))
+
+    def _serving(self) -> set[str]:
+        return {name for weights in self._weights for name, weight in weights.items() if weight.any()}
 
     def coverage(self, row: int) -> float | None:
         """Share of what came within the 80 % interval at later origins of its class, farthest band; None: not known."""
@@ -162,33 +165,39 @@ class CapacityContest:
             result[self._rows[mine]] = own
         return result
 
-    def _decide(self, index: int, held: Mapping[str, Floats], truth: Floats) -> None:
+    def _decide(self, index: int, held: Mapping[str, Floats], truth: Floats, told: Floats) -> None:
         rows = np.flatnonzero(self._class == index)
         for band, ahead in enumerate(BANDS):
-            part = {name: said[:, rows, ahead] for name, said in held.items()}
-            self._choose(index, band, part, truth[:, rows, ahead])
+            if np.isfinite(truth[:, rows, ahead]).any():
+                part = {name: said[:, rows, ahead] for name, said in held.items()}
+                self._weigh(index, band, part, truth[:, rows, ahead], float(told[ahead.start]))
 
-    def _choose(self, index: int, band: int, said: dict[str, Floats], truth: Floats) -> None:
-        """Members for one class and band from said {name: [O, s, k, 13]} and truth [O, s, k]."""
-        if not np.isfinite(truth).any():
-            return
+    def _weigh(self, index: int, band: int, said: Mapping[str, Floats], truth: Floats, told: float) -> None:
+        """Weights for one class and band from said {name: [O, s, k, 13]}, the direct quantiles first, and truth
+        [O, s, k] of so many windows."""
         error = {name: _mean_crps(quantiles, truth) for name, quantiles in said.items()}
-        ranked = sorted(error, key=lambda name: _mean_log(error[name]))
-        second = next(name for name in ranked if name != DIRECT)
-        teams = {f"best_{_TEAM}": ranked[:_TEAM], f"{DIRECT} + {second}": [DIRECT, second]}
-        for team, names in teams.items():
-            error[team] = _mean_crps(np.mean([said[name] for name in names], axis=0), truth)
-        chosen = _surely(error)
-        members = self._members[index, band] = teams.get(chosen, [chosen])
-        mean, known, ahead = np.mean([said[name] for name in members], axis=0), np.isfinite(truth), BANDS[band]
+        taking = [name for name in said if name not in self._others or surely_better(error[name], error[DIRECT])]
+        own, of_class = weights_of(np.stack([error[name] for name in taking]), told)
+        for name, mine, usual in zip(taking, own, of_class, strict=True):
+            self._weights[band][name][self.signal_class == index] = usual
+            self._weights[band][name][self._rows[self._class == index]] = mine
+        mean = np.sum([mine[:, None, None] * said[name] for name, mine in zip(taking, own, strict=True)], axis=0)
+        weights = dict(zip(taking, own.mean(axis=1), strict=True))
+        self._stand(index, band, error | {WEIGHED: _mean_crps(mean, truth)}, mean, truth, weights)
+
+    def _stand(
+        self, index: int, band: int, error: Mapping[str, Floats], mean: Floats, truth: Floats,
+        weights: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        known, ahead = np.isfinite(truth), BANDS[band]
         inside = (mean[..., LOW] <= truth) & (truth <= mean[..., HIGH])
         standing = Standing(
             signal_class=CLASSES[index],
             first_hours=HOURS[ahead.start],
             last_hours=HOURS[ahead.stop - 1],
             series=truth.shape[1],
-            chosen=chosen,
-            members=tuple(members),
+            chosen=WEIGHED,
+            members=tuple(_weighty(weights)),
             relative_crps={name: float(np.exp(_mean_log(e) - _mean_log(error[DIRECT]))) for name, e in error.items()},
             coverage_80=float(inside[known].mean()),
         )
@@ -211,12 +220,9 @@ def _mean_crps(quantiles: Floats, truth: Floats) -> Floats:
 
 
 def _mean_log(error: Floats) -> float:
-    return float(np.log(error + _SMALL).mean())
+    return float(np.log(error + SMALL).mean())
 
 
-def _surely(error: Mapping[str, Floats]) -> str:
-    """The best by mean logarithm, unless that it beats the direct quantiles may be chance."""
-    best = min(error, key=lambda name: _mean_log(error[name]))
-    gain = np.log((error[DIRECT] + _SMALL) / (error[best] + _SMALL))
-    sure = len(gain) >= _TELLING and gain.mean() > _ERRORS * gain.std(ddof=1) / np.sqrt(len(gain))
-    return best if sure else DIRECT
+def _weighty(weights: Mapping[str, float]) -> list[str]:
+    """Names that hold a tenth of the weight or more, the weightiest first."""
+    return sorted((name for name, weight in weights.items() if weight >= _SHOWN), key=lambda name: -weights[name])
