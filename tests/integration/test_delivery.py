@@ -1,0 +1,48 @@
+"""A broker that stood still for longer than the gateway waits: afterwards the gateway delivers again, by itself."""
+
+import asyncio
+import signal
+import time
+
+import psutil
+import pytest
+
+from forewarn.services.gateway.delivery import Delivery, Undelivered
+from forewarn.stores.log import create_topics
+from forewarn.telemetry import topics
+
+MESSAGES = [(topics.METRICS, f"shop/svc-{i}", b"x" * 100) for i in range(20)]
+
+
+def broker_process(address: str) -> psutil.Process:
+    """The broker that listens at this address."""
+    url = f"tcp://{address}"
+    return next(p for p in psutil.process_iter(["cmdline"]) if url in (p.info["cmdline"] or []))
+
+
+def test_after_messages_timed_out_the_broker_takes_others(own_broker: str) -> None:
+    create_topics(own_broker, 2)
+    delivery, broker = Delivery(own_broker, 2, seconds=1.0), broker_process(own_broker)
+    try:
+        asyncio.run(delivery.send(MESSAGES))
+        broker.send_signal(signal.SIGSTOP)
+        for _ in range(3):
+            with pytest.raises(Undelivered):
+                asyncio.run(delivery.send(MESSAGES))
+        broker.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 30
+        while not delivered(delivery):
+            assert time.monotonic() < deadline, "the broker takes nothing from this producer any more"
+    finally:
+        broker.send_signal(signal.SIGCONT)
+        delivery.close()
+
+
+def delivered(delivery: Delivery) -> bool:
+    """Whether five requests in a row are taken."""
+    try:
+        for _ in range(5):
+            asyncio.run(delivery.send(MESSAGES))
+    except Undelivered:
+        return False
+    return True
