@@ -1,6 +1,8 @@
 """`forewarn backup` and `forewarn restore`."""
 
 import os
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -47,7 +49,7 @@ def backup(
     from forewarn.stores.backup import back_up
     from forewarn.stores.backup_archive import BackupError
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = _console()
     file = _file(target, force)
     with _settings(console, home, needs_database="database" not in _names(without)) as settings:
         source = _source(settings, _names(without), with_secrets, home)
@@ -74,7 +76,7 @@ def restore(
     from forewarn.stores.backup import restore as put_back
     from forewarn.stores.backup_archive import DATABASE, ArchiveReader, BackupError
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = _console()
     try:
         with ArchiveReader(file) as archive:
             needs_database = DATABASE in archive.manifest.members
@@ -92,6 +94,12 @@ def restore(
     console.print(
         "Start it with: [bold]forewarn up[/]" if home is None else f"Start it with: forewarn up --home {home}"
     )
+
+
+def _console() -> Console:
+    """Where it is told what goes on; from here on a signal to stop ends the command in order, too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _file(target: Path, force: bool) -> Path:

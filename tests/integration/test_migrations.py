@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 from table_rows import fill_all, table_names
 from typer.testing import CliRunner
@@ -142,6 +144,23 @@ def test_a_table_in_use_is_waited_for_and_not_for_ever(
         with pytest.raises(psycopg.OperationalError, match="lock timeout"):  # services say so and try again
             create_tables(first_release, folder)
     assert create_tables(first_release, folder) == "9001"
+
+
+def test_a_service_waits_for_a_database_that_is_not_there_yet_and_says_so(
+    postgres_server: str, empty_database: Callable[[str], str]
+) -> None:
+    stop = threading.Event()
+    url = psycopg.conninfo.make_conninfo(postgres_server, dbname="migrations_late")
+    with structlog.testing.capture_logs() as logs, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait_for_tables, url, stop)
+        try:
+            while not any("waiting for PostgreSQL" in each["event"] for each in logs):
+                time.sleep(0.01)
+            empty_database("late")
+            waiting.result(timeout=60)
+        finally:
+            stop.set()
+    assert create_tables(url) is None
 
 
 def test_revisions_are_one_line_and_named_by_their_numbers() -> None:

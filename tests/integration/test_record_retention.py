@@ -83,6 +83,19 @@ def test_an_incident_that_is_open_stays_with_all_that_belongs_to_it(postgres_url
     assert left["risks"] == left["outcomes"] == 0
 
 
+def test_a_replay_of_long_ago_is_as_old_as_its_own_clock_says(postgres_url: str, tmp_path: Path) -> None:
+    clock = datetime(2022, 3, 1, tzinfo=UTC)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("insert into watermarks values ('shop', %s)", (clock,))
+        for client, days in (("shop/new", 399), ("shop/old", 401), ("live/old", 401)):
+            connection.execute(
+                "insert into service_edges values (%s, 's', 1, 0, %s)", (client, clock - timedelta(days))
+            )
+    Tending(settings(postgres_url, tmp_path), {}).tend_once()
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("select client from service_edges").fetchall() == [("shop/new",)]
+
+
 def test_a_series_that_comes_back_is_not_forgotten_while_it_is_written(postgres_url: str, tmp_path: Path) -> None:
     from forewarn.stores.metric_series import SeriesNumbers
     from forewarn.stores.record_retention import delete_unused

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from forewarn.config.settings import Settings
 from forewarn.features.definitions import FEATURE_VERSION
 from forewarn.services.doctor.finding import Finding, ok, unknown, warning, wrong
+from forewarn.stores.schema import known_revisions, state_of
 from forewarn.telemetry.limits import limited_signal
 
 _OLDEST = 140000
@@ -38,9 +39,19 @@ def examine_database(settings: Settings) -> Iterator[Finding]:
                 "python -m forewarn.services.stack.prepare --kept-log makes them; is it the right database?",
             )  # fmt: skip
             return
-        yield ok("Tables", "there")
+        yield _revision(connection)
         yield from _services(connection)
         yield from _data(connection, settings)
+
+
+def _revision(connection: psycopg.Connection) -> Finding:
+    revision, known = state_of(connection).revision, known_revisions()
+    if revision == known[-1]:
+        return ok("Tables", f"revision {revision}")
+    told = f"revision {revision or 'before revisions'}, this Forewarn's is {known[-1]}"
+    if revision is not None and revision not in known:
+        return wrong("Tables", f"newer: {told}", "run the release that upgraded them, or restore a backup from before")
+    return warning("Tables", f"older: {told}", "back up; services upgrade them when they start (forewarn migrate)")
 
 
 def _away(text: str, place: str, where: dict[str, Any]) -> Finding:
