@@ -1,4 +1,4 @@
-"""Signals that run into their limits one after the other, at 80 times the speed of the clock: something to predict."""
+"""Signals that run into their limits one after the other, at 60 times the speed of the clock: something to predict."""
 
 import threading
 import time
@@ -17,9 +17,9 @@ SIGNAL, LIMIT = "process.memory.usage", 1e9
 CELL_NS = 60 * 10**9
 HISTORY_CELLS = 300  # sent at once, for the windows
 RAMP, FULL = 180, 8  # cells: it rises, stays at its limit; then it is well again
-CELL_SECONDS = 0.75  # of wall time
+CELL_SECONDS = 1.0  # of wall time
 _HISTORY_SECONDS = 0.01  # the same of the history
-LONGEST_CELLS = 1800  # more than a run has
+LONGEST_CELLS = 1300  # more than a run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Rise:
 class Ramps:
     """One sender of a cell of all entities every CELL_SECONDS; each entity fails once."""
 
-    def __init__(self, gateway: Callable[[], str], entities: int = 240) -> None:
+    def __init__(self, gateway: Callable[[], str], entities: int = 120) -> None:
         hours_back = (LONGEST_CELLS + HISTORY_CELLS) / 60
         self.start_ns = (time.time_ns() - int(hours_back * 3600e9)) // CELL_NS * CELL_NS
         self._values, self.rises = _plan(entities, self.start_ns)

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 
@@ -29,27 +30,26 @@ def stopped(service: str) -> Callable[[Scene, Report], None]:
 
 def exhausted(scene: Scene, report: Report) -> None:
     """Every connection is taken by others, and those of the services are ended: they find no place."""
+    ended, began = 0, time.monotonic()
     with contextlib.ExitStack() as held:
-        ended = _take_all(scene, held)
-        began = time.monotonic()
+        first = _take_all(scene, held)[0]
         while time.monotonic() - began < scene.hold_seconds / 2:
-            time.sleep(0.5)
-            _take_all(scene, held, terminate=False)
+            row = first.execute(_TERMINATE).fetchone()
+            ended += row[0] if row else 0
+            _take_all(scene, held)
+            time.sleep(0.2)
     report.ended = time.monotonic()
     report.told = f"{ended} connections of services ended, none to be had for {scene.hold_seconds / 2:g} s"
 
 
-def _take_all(scene: Scene, held: contextlib.ExitStack, terminate: bool = True) -> int:
-    """Take connections until there is none left; of the services' own, how many were ended for it."""
-    ended = 0
+def _take_all(scene: Scene, held: contextlib.ExitStack) -> list[psycopg.Connection[Any]]:
+    """Take connections until there is none left."""
+    taken: list[psycopg.Connection[Any]] = []
     for _ in range(_MOST_CONNECTIONS):
         try:
-            connection = held.enter_context(psycopg.connect(scene.stack.url, autocommit=True))
+            taken.append(held.enter_context(psycopg.connect(scene.stack.url, autocommit=True)))
         except psycopg.OperationalError as error:
             if "too many" not in str(error) and "reserved" not in str(error):
                 raise NotRecovered(f"the database refuses connections for another reason: {error}") from error
-            return ended
-        if terminate:
-            row = connection.execute(_TERMINATE).fetchone()
-            ended, terminate = row[0] if row else 0, False
+            return taken
     raise NotRecovered(f"{_MOST_CONNECTIONS} connections did not exhaust the database")
