@@ -20,7 +20,7 @@ from forewarn.config.running import ServiceState, StackState, client_settings, r
 from forewarn.config.settings import Settings
 from forewarn.services.stack import leftovers
 
-DATABASE_BYTES = 4 * 2**30  # of the disk that the database has for itself
+DATABASE_BYTES = 3 * 2**30  # of the disk that the database has for itself
 READY = {"ready", "done", "skipped"}
 
 
