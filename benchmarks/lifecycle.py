@@ -9,7 +9,7 @@ PARTS = {
     "budget": "false pages beside the budget while the world drifts",
     "smoke": "whether a broken model is noticed by the smoke test, and after how many runs",
     "backfill": "90 days of samples from the archive to files, by day",
-    "drift": "a release of one service that doubles its memory per request, and plain weeks, beside Evidently's default",
+    "drift": "whether a release that doubles the memory per request of one service is seen, and plain weeks are not",
     "rollback": "how often the roll-back as wrong meets the right and the wrong champion",
     "shadow_verdict": "how often a shadow is promoted that is no better, and how soon one that is",
     "end_to_end": "drift, retraining, shadow, promotion and roll-back by sensors on a whole stack, accelerated clock",

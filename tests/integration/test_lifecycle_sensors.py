@@ -60,9 +60,9 @@ def trained(db: psycopg.Connection[Any], version: str, ago: timedelta) -> None:
     db.execute(b"update model_versions set trained_at = %s where version = %s", (NOW - ago, version))
 
 
-def drift(db: psycopg.Connection[Any], share: float, ago: timedelta) -> None:
+def drift(db: psycopg.Connection[Any], share: float, ago: timedelta, **more: Any) -> None:
     """A drift report."""
-    row = (uuid.uuid4(), NOW - ago, Jsonb({"namespace": "shop", "drifted_share": share}))
+    row = (uuid.uuid4(), NOW - ago, Jsonb({"namespace": "shop", "drifted_share": share, **more}))
     db.execute(b"insert into reports values (%s, 'drift', %s, %s, 'reports/x.html')", row)
 
 
@@ -72,6 +72,9 @@ def test_one_drift_is_one_training(db: psycopg.Connection[Any], instance: dg.Dag
     registry.promote(db, "1", "me", "first")
     trained(db, "1", 24 * HOUR)
     assert "no drift worth it" in reason(tick(retrain, instance))
+    drift(db, 0.1, 4 * HOUR, moved={"shop/api|process.memory.usage": 0.024})
+    one = tick(retrain, instance).tags["forewarn/reason"]
+    assert "shop/api|process.memory.usage by +2.4 % of its limit moved for good" in one
     drift(db, 0.7, 3 * HOUR)
     asked = tick(retrain, instance)
     assert isinstance(asked, dg.RunRequest) and "70% of the features drifted" in asked.tags["forewarn/reason"]
