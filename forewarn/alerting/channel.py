@@ -42,7 +42,8 @@ class Notification:
     incident. cause: its first episode. others: the rest of them. why: why it is told, and why now. receipts: of the
     thread. labels: of the incident. shared: other open incidents stand under the first receipt too. in_doubt: an
     earlier attempt was broken off by the end of the process, so the channel may have it already. located: what the
-    telemetry around it adds to its cause, '' where nothing or where it has not been asked yet.
+    telemetry around it adds to its cause, '' where nothing or where it has not been asked yet. responses: a sentence on
+    each response that waits for an approval or was begun.
     """
 
     message_id: str
@@ -60,6 +61,7 @@ class Notification:
     shared: bool = False
     in_doubt: bool = False
     located: str = ""
+    responses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

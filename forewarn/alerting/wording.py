@@ -76,10 +76,10 @@ def reasons(drivers: Sequence[Driver]) -> list[str]:
 
 
 def evidence(notification: Notification) -> list[str]:
-    """Sentences with numbers behind the prediction, and what the telemetry around it adds."""
+    """Sentences with numbers behind the prediction, what the telemetry around it adds, what is done about it."""
     risk = notification.cause.risk
     lines = [*(risk.evidence if risk is not None else []), *([notification.located] if notification.located else [])]
-    return [one_line(line) for line in lines]
+    return [one_line(line) for line in (*lines, *notification.responses)]
 
 
 def advice(actions: Sequence[Action]) -> list[tuple[str, str]]:

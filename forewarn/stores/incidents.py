@@ -95,6 +95,14 @@ class PostgresIncidents:
         parameters = {"states": list(OPEN_STATES), "namespace": namespace, "closed_since": closed_since}
         return [decode_incident(payload.encode()) for (payload,) in self._connection.execute(_OPEN, parameters)]
 
+    def stamp(self) -> tuple[int, int]:
+        """Another one whenever an open incident is another: how many there are, and the sum of their versions."""
+        row = self._connection.execute(
+            b"select count(*), coalesce(sum(version), 0)::bigint from incidents where state = any(%s)",
+            (list(OPEN_STATES),),
+        ).fetchone()
+        return row if row is not None else (0, 0)
+
     def link(self, episode: str, incident_id: str) -> None:
         """See IncidentStore."""
         self._connection.execute(

@@ -17,6 +17,7 @@ from forewarn.stores.incident_causes import PostgresIncidentCauses
 from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.outbox import Message, PostgresOutbox
+from forewarn.stores.responses import PostgresResponses, StoredResponse
 
 
 class Composer:
@@ -60,6 +61,9 @@ class Composer:
             shared=self._shared(connection, earlier),
             in_doubt=message.in_doubt,
             located=PostgresIncidentCauses(connection).sentence(incident.incident_id),
+            responses=tuple(
+                said for row in PostgresResponses(connection).of_incident(incident.incident_id) if (said := _said(row))
+            ),
         )
 
     def current(self, connection: psycopg.Connection[Any], message: Message) -> Notification | None:
@@ -82,3 +86,14 @@ class Composer:
         first, incidents = earlier[0], PostgresIncidents(connection)
         others = set(PostgresOutbox(connection).sharing(first.receipt, first.channel)) - {first.incident_id}
         return any((i := incidents.get(other)) is not None and i.state in OPEN_STATES for other in others)
+
+
+def _said(row: StoredResponse) -> str:
+    """A sentence on a response that people must decide on, or that was begun; '' for others."""
+    what = f"The response '{row.response}'"
+    if row.status == "proposed":
+        return f"{what} waits for an approval until {row.expires_at:%H:%M} UTC: open the incident to decide."
+    if row.status in ("approved", "running"):
+        return f"{what} was approved by {row.decided_by}" + (f"; it waits: {row.held_why}." if row.held_for else ".")
+    ended = {"succeeded": "was done", "failed": "failed", "unknown": "may have been done"}.get(row.status)
+    return f"{what} {ended} at {row.ended_at:%H:%M} UTC: {row.outcome}." if ended and row.ended_at else ""

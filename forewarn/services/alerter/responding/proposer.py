@@ -34,7 +34,6 @@ class Proposer:
 
     def __init__(self, home: str, policy: Callable[[], Policy]) -> None:
         self._home, self._policy = home.rstrip("/"), policy
-        self._said_too_many = False
 
     def propose(self, connection: psycopg.Connection[Any], responses: Sequence[Response]) -> int:
         """How many were entered. Raises psycopg.Error, TooManySeriesError."""

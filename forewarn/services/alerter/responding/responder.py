@@ -18,6 +18,7 @@ from forewarn.services.alerter.responding.gate import Gate
 from forewarn.services.alerter.responding.proposer import Proposer
 from forewarn.services.alerter.responding.responses_file import ResponsesInForce
 from forewarn.stores.audit import PostgresAudit
+from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.locks import Lock
 from forewarn.stores.responses import PostgresResponses, StoredResponse
 from forewarn.stores.rule_facts import TooManySeriesError
@@ -26,7 +27,8 @@ logger = structlog.get_logger(__name__)
 
 ACTOR = "responses"
 MOST_AT_ONCE = 4
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 0.2  # so that the first message about an incident tells what waits for an approval
+_LOOK_SECONDS = 2.0  # probabilities and conditions change without a new version of the incident
 _RETRY_SECONDS = 2.0
 _CUT_OFF_SECONDS = 12.0
 _STOP_SECONDS = 10.0  # what runs may end by itself when the alerter is stopped
@@ -47,6 +49,8 @@ class Responder:
         self._counted, self._every = count, every
         self._term = str(uuid.uuid4())
         self._running: dict[str, str] = {}  # identity -> name
+        self._looked_at_stamp: object = None
+        self._looked_at = float("-inf")
         self._stopped, self._cut_off = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="responses", daemon=True)
         if settings.responses is not None:
@@ -86,7 +90,7 @@ class Responder:
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopped.is_set() and not _locked(connection):
-            self._stopped.wait(_EVERY_SECONDS)
+            self._stopped.wait(_RETRY_SECONDS)
         if self._stopped.is_set():
             return
         abandoned = PostgresResponses(connection).abandon(list(self._running))
@@ -95,7 +99,7 @@ class Responder:
         while not self._stopped.is_set():
             started = time.monotonic()
             self.sweep(connection)
-            self._stopped.wait(max(self._every, 5 * (time.monotonic() - started)))
+            self._stopped.wait(max(self._every, 10 * (time.monotonic() - started)))
 
     def sweep(self, connection: psycopg.Connection[Any]) -> None:
         """Look at everything once. Raises psycopg.Error, TooManySeriesError."""
@@ -103,8 +107,13 @@ class Responder:
         if not self.file.known:
             return
         file, stored = self.file.file, PostgresResponses(connection)
-        self._count("responses_proposed_total", self._proposer.propose(connection, file.responses))
-        for row in stored.pending():
+        pending = stored.pending()
+        stamp = (file, PostgresIncidents(connection).stamp(), tuple(row.response_id for row in pending))
+        if stamp != self._looked_at_stamp or time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            self._looked_at_stamp, self._looked_at = stamp, time.monotonic()
+            self._count("responses_proposed_total", self._proposer.propose(connection, file.responses))
+            pending = stored.pending()
+        for row in pending:
             if self._stopped.is_set() or len(self._running) >= MOST_AT_ONCE:
                 return
             if self._gate.opens(connection, row, file):
