@@ -6,6 +6,7 @@ import numpy as np
 
 from forewarn.evaluation.walk_forward.pages import Estimate, Page
 from forewarn.features.ramp_kernel import level_then_line
+from forewarn.risk.catalogue import catalogue, failure_mode
 from forewarn.telemetry.recording import Failure, Recording
 
 LEAST_LEAD_SECONDS = 60.0
@@ -76,10 +77,18 @@ def _is_right(page: Page, recording: Recording, came: float, step: float) -> boo
     entities = {e for f in recording.failures for e in (f.entity, f.cause_entity)}
     near = [set(edge) for edge in recording.topology if entities & set(edge)]  # who calls it, and what it uses
     entities = entities.union(*near)
-    modes = {mode for f in recording.failures for mode in _SAME_MODES.get(f.mode, (f.mode,))}
+    modes = {mode for f in recording.failures for mode in _modes(f)}
     signals = {f.cause_signal for f in recording.failures}
     in_time = page.end >= came - 15 * step or came - page.start <= PAGE_STEPS * step
     return in_time and page.entity in entities and (page.mode in modes or page.signal in signals)
+
+
+def _modes(failure: Failure) -> tuple[str, ...]:
+    """The catalogue's names of what failed; a mode that it does not know is that of the cause's signal."""
+    if failure.mode in _SAME_MODES:
+        return _SAME_MODES[failure.mode]
+    known = any(entry.mode == failure.mode for entry in catalogue())
+    return (failure.mode,) if known or not failure.cause_signal else (failure_mode(failure.cause_signal).mode,)
 
 
 def _times(estimates: list[Estimate], came: float, lead: float) -> tuple[float, float]:

@@ -192,3 +192,12 @@ def test_a_queue_that_fails_is_told_by_its_depth_or_its_wait(signal: str, right:
     mode = failure_mode(signal).mode
     page = Page("api", signal, mode, START + 300, START + 520, [("api", signal)])
     assert outcome(run, [page], 1.0).right_pages == right
+
+
+def test_a_mode_that_is_not_in_the_catalogue_is_that_of_its_cause() -> None:
+    at = datetime.fromtimestamp(START + 500, UTC)
+    page = Page("api", "db.client.connections.usage", "connection_exhaustion", START + 300, START + 520, [])
+    for cause, right in (("postgresql.backends", 1), ("system.filesystem.usage", 0)):
+        failed = (Failure("api", "slots_used_up", at, "api", cause),)
+        run = Recording("made", recording(leak()).metrics, failures=failed)
+        assert outcome(run, [page], 1.0).right_pages == right
