@@ -15,7 +15,8 @@ from forewarn.services.lifecycle import configure_logging
 from forewarn.services.metrics import MetricsServer
 from panel_app.access import AccessError, access_of
 from panel_app.loop_lag import LoopLag
-from panel_app.server import build_server
+from panel_app.server import PAGES, build_server
+from panel_app.warm_up import warm_up
 from panel_app.watcher import Watcher
 
 logger = structlog.get_logger("panel_app")
@@ -55,6 +56,9 @@ def main() -> int:
         _stop_on_signals(server)
         logger.info("dashboard ready", url=f"{scheme(settings)}://{settings.bind_host}:{server.port}")
         server.start()
+        if scheme(settings) == "http" and not access.on:
+            host = "127.0.0.1" if settings.bind_host == "0.0.0.0" else settings.bind_host
+            warm_up(f"http://{host}:{server.port}", [page.path for page in PAGES])
         server.io_loop.start()
         watcher.stop()
     logger.info("dashboard stopped")

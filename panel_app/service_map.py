@@ -1,5 +1,6 @@
 """Where each service stands on the map: callers left of what they call, one drawing a namespace."""
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,8 +14,12 @@ COLUMN, ROW = 268, 68  # from one node to the next
 BEND = 26  # room for a line that passes between nodes
 MARGIN = 6
 TIP = 5  # of an arrow
-DRAWN = 48  # nodes a namespace; of more, the worst and their neighbours are drawn
+DRAWN = 48  # nodes a namespace; of more, the worst and some of their neighbours are drawn
+WORST, AROUND = 12, 26  # of those; nodes in all
+CHIPS = 24  # of services without calls
 
+
+TROUBLE = STATES[2:]
 
 Spot = str | tuple[str, str, int]  # a service, or the bend of an edge in a layer that it skips
 
@@ -44,7 +49,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The map of a namespace; `loose` nodes have no edges, `left_out` ones found no room."""
+    """The map of a namespace; `loose` nodes have no edges, `left_out` ones found no room. states: how many of each."""
 
     namespace: str
     placed: tuple[Placed, ...]
@@ -53,6 +58,17 @@ class Drawing:
     left_out: int
     width: int
     height: int
+    states: tuple[tuple[str, int], ...]  # of all nodes, worst first
+
+    @property
+    def nodes(self) -> int:
+        """All of the namespace, drawn or not."""
+        return sum(count for _, count in self.states)
+
+    @property
+    def troubled(self) -> int:
+        """Those of which something is predicted or that fail."""
+        return sum(count for state, count in self.states if state in TROUBLE)
 
 
 def drawings(nodes: tuple[Node, ...], edges: tuple[Edge, ...]) -> tuple[Drawing, ...]:
@@ -61,15 +77,18 @@ def drawings(nodes: tuple[Node, ...], edges: tuple[Edge, ...]) -> tuple[Drawing,
     for node in nodes:
         by_namespace.setdefault(namespace_of(node.entity), []).append(node)
     drawn = [_drawing(namespace, members, edges) for namespace, members in by_namespace.items()]
-    return tuple(sorted(drawn, key=lambda d: (not d.placed, d.namespace)))
+    return tuple(sorted(drawn, key=lambda d: (not d.placed, -_worst(d), d.namespace)))
+
+
+def _worst(drawing: Drawing) -> int:
+    return STATES.index(drawing.states[0][0])
 
 
 def _drawing(namespace: str, nodes: list[Node], edges: tuple[Edge, ...]) -> Drawing:
     by_name = {n.entity: n for n in nodes}
     inside = [e for e in edges if e.client in by_name and e.server in by_name and e.client != e.server]
     connected = {name for e in inside for name in (e.client, e.server)}
-    shown = _most_worrying(by_name, inside, connected)
-    drawn = [e for e in inside if e.client in shown and e.server in shown]
+    shown, drawn = _most_worrying(by_name, inside, connected)
     columns, routes = _layers(shown, drawn)
     heights = [sum(_row(spot) for spot in column) for column in columns]
     at = _places(columns, heights)
@@ -78,24 +97,31 @@ def _drawing(namespace: str, nodes: list[Node], edges: tuple[Edge, ...]) -> Draw
         namespace=namespace,
         placed=tuple(Placed(by_name[spot], x, y) for spot, (x, y) in at.items() if isinstance(spot, str)),
         lines=tuple(Line(_path([at[s] for s in routes[e]]), e, by_name[e.server].state) for e in drawn),
-        loose=tuple(loose[:DRAWN]),
-        left_out=len(connected) - len(shown) + max(0, len(loose) - DRAWN),
+        loose=tuple(loose[:CHIPS]),
+        left_out=len(connected) - len(shown) + max(0, len(loose) - CHIPS),
         width=max(0, len(columns) - 1) * COLUMN + WIDTH + 2 * MARGIN,
         height=max(heights, default=0) - (ROW - HEIGHT) + 2 * MARGIN,
+        states=_counts(nodes),
     )
 
 
-def _most_worrying(by_name: dict[str, Node], edges: list[Edge], connected: set[str]) -> set[str]:
+def _counts(nodes: list[Node]) -> tuple[tuple[str, int], ...]:
+    counts = Counter(n.state for n in nodes)
+    return tuple((state, counts[state]) for state in reversed(STATES) if counts[state])
+
+
+def _most_worrying(by_name: dict[str, Node], edges: list[Edge], connected: set[str]) -> tuple[set[str], list[Edge]]:
+    """Nodes and edges to draw. Of too many: the worst, who calls them most and whom they call most, and how."""
     if len(connected) <= DRAWN:
-        return connected
-    troubled = {name for name in connected if by_name[name].state not in ("calm", "silent")}
-    near = {n for e in edges if e.client in troubled or e.server in troubled for n in (e.client, e.server)}
-    calls: dict[str, int] = dict.fromkeys(connected, 0)
-    for e in edges:
-        calls[e.client] += e.calls
-        calls[e.server] += e.calls
-    ranked = sorted(connected, key=lambda n: (n not in troubled, n not in near, -calls[n], n))
-    return set(ranked[:DRAWN])
+        return connected, edges
+    troubled = [name for name in connected if by_name[name].state in TROUBLE]
+    worst = set(sorted(troubled, key=lambda n: (-STATES.index(by_name[n].state), n))[:WORST])
+    shown = set(worst)
+    for e in sorted(edges, key=lambda e: (-(by_name[e.server].state in TROUBLE), -e.calls, e.client, e.server)):
+        if len(shown) < AROUND and (e.client in worst or e.server in worst):
+            shown |= {e.client, e.server}
+    near = [e for e in edges if e.client in shown and e.server in shown and (e.client in worst or e.server in worst)]
+    return shown, near
 
 
 def _layers(names: set[str], edges: list[Edge]) -> tuple[list[list[Spot]], dict[Edge, list[Spot]]]:

@@ -50,7 +50,24 @@ def test_of_too_many_the_worst_and_its_neighbours_are_drawn() -> None:
     (drawing,) = service_map.drawings(nodes, edges)
     drawn = {p.node.entity for p in drawing.placed}
     assert {"s/249", "s/250", "s/251"} <= drawn
-    assert len(drawn) == service_map.DRAWN and drawing.left_out == 300 - service_map.DRAWN
+    assert drawn == {"s/249", "s/250", "s/251"} and drawing.left_out == 297
+    assert drawing.states == (("critical", 1), ("calm", 299)) and drawing.troubled == 1
+
+
+def test_of_many_in_trouble_no_more_are_drawn_than_can_be_read() -> None:
+    names = [f"s/{i:03d}" for i in range(300)]
+    edges = tuple(edge(a, b) for i, a in enumerate(names) for b in names[i + 1 : i + 4])
+    nodes = tuple(node(n, "failing" if n == "s/150" else "warning") for n in names)
+    (drawing,) = service_map.drawings(nodes, edges)
+    drawn = {p.node.entity for p in drawing.placed}
+    assert "s/150" in drawn and len(drawn) <= service_map.AROUND + 1
+    assert all(line.edge.client in drawn and line.edge.server in drawn for line in drawing.lines)
+
+
+def test_where_all_is_calm_a_large_namespace_is_a_line() -> None:
+    names = [f"s/{i:03d}" for i in range(100)]
+    (drawing,) = service_map.drawings(tuple(node(n) for n in names), tuple(edge(a, b) for a, b in pairwise(names)))
+    assert drawing.placed == () and drawing.states == (("calm", 100),) and drawing.left_out == 100
 
 
 def test_namespaces_are_drawn_apart_and_those_without_edges_last() -> None:
