@@ -26,6 +26,7 @@ pytest.importorskip("pyspark", reason="PySpark is not installed: uv pip install 
 if shutil.which("java") is None:
     pytest.skip("there is no Java: apt-get install openjdk-17-jre-headless", allow_module_level=True)
 
+pytestmark = pytest.mark.timeout(600)  # a JVM, and Python workers of its own: some 40 s of processor
 FIRST = datetime(2026, 3, 7, tzinfo=UTC)  # a night in which New York puts its clocks forward lies between the days
 DAYS, STEP = 3, 60
 NAMES = list(FEATURE_NAMES)
