@@ -17,7 +17,7 @@ MOST_SERIES = 20_000
 _LIMIT_AGE = timedelta(hours=1)  # a limit may be told more rarely than its signal
 _SERIES = """
 select series_id, entity, signal, attributes, kind, unit from metric_series where signal = any(%s)
-order by entity, name limit %s
+and (%s::text is null or entity = %s) order by entity, name limit %s
 """
 _LATEST = """
 select w.id, s.value, s.time from unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) w (id, since, until),
@@ -73,10 +73,12 @@ def all_needs(needs: Iterable[Needs]) -> tuple[list[str], list[tuple[str, float]
     return list(signals), list(windows), any(n.risks for n in several)
 
 
-def series_of_rules(connection: psycopg.Connection[Any], signals: Sequence[str]) -> SeriesOfRules:
-    """Raises TooManySeriesError beyond 20,000 of them, limits included."""
+def series_of_rules(
+    connection: psycopg.Connection[Any], signals: Sequence[str], entity: str | None = None
+) -> SeriesOfRules:
+    """Those of one entity, or of all. Raises TooManySeriesError beyond 20,000 of them, limits included."""
     wanted = sorted({*signals, *(name for signal in signals for name in limit_names(signal))})
-    rows = connection.execute(_SERIES.encode(), (wanted, MOST_SERIES + 1)).fetchall() if wanted else []
+    rows = connection.execute(_SERIES.encode(), (wanted, entity, entity, MOST_SERIES + 1)).fetchall() if wanted else []
     if len(rows) > MOST_SERIES:
         raise TooManySeriesError(f"the rules name signals of more than {MOST_SERIES:,} series: name fewer signals")
     known = {

@@ -18,7 +18,7 @@ from forewarn.incidents.records import Incident
 from forewarn.risk.quantities import format_share
 from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.responses import PostgresResponses, Proposal
-from forewarn.stores.rule_facts import SeriesOfRules, read_facts, series_of_rules
+from forewarn.stores.rule_facts import read_facts, series_of_rules
 
 MOST_PENDING = 100
 _PROBABILITY = """
@@ -105,9 +105,8 @@ def _holds(
     connection: psycopg.Connection[Any], condition: Condition, incident: Incident, labels: Mapping[str, str]
 ) -> tuple[bool, str]:
     """Whether a condition holds for the incident's entity and series, and what was found."""
-    found = series_of_rules(connection, condition.needs.signals)
-    own = SeriesOfRules({n: s for n, s in found.series.items() if s.entity == incident.entity}, found.limits)
-    facts = read_facts(connection, own, [condition.needs])
+    found = series_of_rules(connection, condition.needs.signals, incident.entity)
+    facts = read_facts(connection, found, [condition.needs])
     at = facts.clock(incident.entity) or incident.updated_at
     verdict = condition.verdict(_subject(facts, incident, at, labels))
     return bool(verdict.holds), ", ".join(verdict.said) if verdict.holds is not None else verdict.why

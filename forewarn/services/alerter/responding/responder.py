@@ -84,9 +84,15 @@ class Responder:
                 with psycopg.connect(self._url, autocommit=True) as connection:
                     self._serve(connection)
             except (psycopg.Error, TooManySeriesError) as error:
-                self._count("response_errors_total")
-                logger.warning("responses: trying again", error=str(error).strip())
-                self._stopped.wait(_RETRY_SECONDS)
+                self._failed(str(error).strip())
+            except Exception as error:  # of one incident or file: the others must go on
+                logger.exception("responses: a look broke off")
+                self._failed(f"{type(error).__name__}: {error}")
+
+    def _failed(self, why: str) -> None:
+        self._count("response_errors_total")
+        logger.warning("responses: trying again", error=why)
+        self._stopped.wait(_RETRY_SECONDS)
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopped.is_set() and not _locked(connection):
