@@ -21,14 +21,21 @@ const roots = (node) => {
   const own = [...node.querySelectorAll('*')].map((e) => e.shadowRoot).filter((r) => r)
   return own.flatMap((root) => [root, ...roots(root)])
 }
-const look = () => {
+// Own content: a piece that an answer has filled, in a frame that is painted; the page may be sent with it.
+const filled = () => {
   const page = document.documentElement
-  if (seen.content === null && page && page.classList.contains('answered')) {
-    requestAnimationFrame(() => { seen.content ??= performance.now() })
-  }
+  if (!page || !page.classList.contains('answered') || !document.body) return false
+  const boxes = [document, ...roots(document)].flatMap((root) => [...root.querySelectorAll('.live')])
+  return boxes.some((box) => box.offsetHeight > 40 && box.querySelector('h1, h2'))
+}
+const look = () => {
   const doc = window.Bokeh && window.Bokeh.documents && window.Bokeh.documents[0]
-  if (seen.content !== null && seen.drawn === null && doc && doc.is_idle) seen.drawn = performance.now()
-  if (seen.drawn === null) setTimeout(look, 5)
+  const live = document.documentElement && document.documentElement.classList.contains('loaded')
+  if (seen.content === null && filled()) {
+    requestAnimationFrame(() => setTimeout(() => { seen.content ??= performance.now() }))
+  }
+  if (live && seen.content !== null && seen.drawn === null && doc.is_idle) seen.drawn = performance.now()
+  if (seen.drawn === null) setTimeout(look, 20)
 }
 look()
 window.await_text = (text) => {
@@ -51,7 +58,7 @@ window.await_text = (text) => {
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """Milliseconds after navigation began: first and largest contentful paint, own content, charts drawn."""
+    """Milliseconds after navigation began: first and largest contentful paint, own content; live, with charts drawn."""
 
     first: float
     largest: float

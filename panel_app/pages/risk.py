@@ -1,5 +1,6 @@
 """A risk: the sentence, the picture, the countdown, the causes, the advice, and how it ended."""
 
+import time
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any
@@ -10,8 +11,10 @@ from bokeh.models import NumeralTickFormatter
 
 from forewarn.incidents.modes import words_of
 from forewarn.incidents.records import Incident
+from forewarn.incidents.similar import SimilarIncident
 from forewarn.risk.quantities import format_time_to_failure, format_value
 from forewarn.risk.records import Forecast, Risk
+from forewarn.stores.past_incidents import similar_incidents
 from forewarn.stores.views import RiskView, incident_about, risk_view
 from forewarn.stores.views.risk import Revision
 from panel_app import charts, words
@@ -31,10 +34,26 @@ Columns = dict[str, list[Any]]
 def produce(connection: psycopg.Connection[Any], arguments: Arguments) -> Frame:
     """The page from the stores."""
     chosen = (arguments.get("incident"), arguments.get("episode"))
-    view = risk_view(connection, *chosen)
+    view = risk_view(connection, *chosen, alike=_alike)
     incident = view.incident if view else incident_about(connection, *chosen)
     made = frame(view) if view else frame_without_risk(incident)
     return Frame(made.html | extras(connection, incident), made.data)
+
+
+SIMILAR_SECONDS = 30.0  # that past incidents like one are remembered: reading hundreds takes longest of all
+_similar: dict[str, tuple[int, float, list[SimilarIncident]]] = {}
+
+
+def _alike(connection: psycopg.Connection[Any], incident: Incident) -> list[SimilarIncident]:
+    """Runs in the watcher's thread only."""
+    version, found_at, found = _similar.get(incident.incident_id, (-1, 0.0, []))
+    if version == incident.version and time.monotonic() - found_at < SIMILAR_SECONDS:
+        return found
+    if len(_similar) > 200:
+        _similar.clear()
+    found = similar_incidents(connection, incident)
+    _similar[incident.incident_id] = (incident.version, time.monotonic(), found)
+    return found
 
 
 def frame_without_risk(incident: Incident | None) -> Frame:

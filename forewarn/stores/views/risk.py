@@ -1,5 +1,6 @@
 """One prediction with its whole life: revisions, the signal before and after, outcome, track record, answers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -87,12 +88,18 @@ class RiskView:
         return self.revisions[0]
 
 
+Alike = Callable[[psycopg.Connection[Any], Incident], Sequence[SimilarIncident]]
+
+
 def risk_view(
-    connection: psycopg.Connection[Any], incident_id: str | None = None, episode: str | None = None
+    connection: psycopg.Connection[Any],
+    incident_id: str | None = None,
+    episode: str | None = None,
+    alike: Alike = similar_incidents,
 ) -> RiskView | None:
     """The prediction behind an incident (its likely cause) or an episode; None where there is none.
 
-    Both are UUIDs as text; `episode` wins where both are given.
+    Both are UUIDs as text; `episode` wins where both are given. alike: finds past incidents; who asks often remembers.
     """
     incident = incident_about(connection, incident_id, episode)
     episode = episode or (incident.episodes[0] if incident and incident.episodes else None)
@@ -117,7 +124,7 @@ def risk_view(
         track=PostgresLedger(connection).track_record(risk.mode, namespace_of(risk.entity)),
         answers=tuple(rows(connection, Answer, _ANSWERS, (incident.incident_id if incident else None, episode))),
         causes=causes_view(connection, incident.incident_id) if incident else (),
-        similar=tuple(similar_incidents(connection, incident)) if incident else (),
+        similar=tuple(alike(connection, incident)) if incident else (),
         capacity=_capacity(connection, risk),
     )
 
