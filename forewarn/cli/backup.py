@@ -1,9 +1,8 @@
 """`forewarn backup` and `forewarn restore`."""
 
-import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +12,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from forewarn.cli.backup_source import database_settings, model_store, program_folders, source_of
 from forewarn.cli.failure import CommandError
 from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
-    from forewarn.config.settings import Settings
     from forewarn.stores.backup_archive import Manifest, Progress
-    from forewarn.stores.backup_files import Source
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there already.")]
-_FILES = ("alerting", "rules", "scrub")  # settings that name a file of a team's own
 
 
 def backup(
@@ -51,12 +48,12 @@ def backup(
 
     console = _console()
     file = _file(target, force)
-    with _settings(console, home, needs_database="database" not in _names(without)) as settings:
-        source = _source(settings, _names(without), with_secrets, home)
+    with database_settings(console, home, needs_database="database" not in _names(without)) as settings:
+        source = source_of(settings, _names(without), with_secrets, home)
         url = settings.postgres_url.get_secret_value()
         with _told(), _progress(console) as progress:
             try:
-                manifest = back_up(file, url, source, _programs(), progress)
+                manifest = back_up(file, url, source, program_folders(), progress)
             except BackupError as error:
                 raise CommandError(f"nothing was saved: {error}") from None
     _report(console, file, manifest, with_secrets)
@@ -80,9 +77,9 @@ def restore(
     try:
         with ArchiveReader(file) as archive:
             needs_database = DATABASE in archive.manifest.members
-            with _settings(console, home, needs_database) as settings, _told(), _progress(console) as progress:
+            with database_settings(console, home, needs_database) as settings, _told(), _progress(console) as progress:
                 url, folder = settings.postgres_url.get_secret_value(), settings.home.resolve()
-                done = put_back(archive, url, folder, _model_store(folder), _programs(), force, progress)
+                done = put_back(archive, url, folder, model_store(folder), program_folders(), force, progress)
     except BackupError as error:
         raise CommandError(f"nothing was restored: {error}") from None
     made = f"{done.manifest.made_at:%Y-%m-%d %H:%M} UTC by Forewarn {done.manifest.version}"
@@ -121,38 +118,6 @@ def _names(text: str) -> set[str]:
     return names
 
 
-def _programs() -> list[Path]:
-    from forewarn.services.stack.postgres import programs
-
-    try:
-        return [programs()]
-    except RuntimeError:
-        return []
-
-
-def _model_store(home: Path) -> Path:
-    return Path(os.environ.get("BENTOML_HOME") or home / "bentoml")
-
-
-@contextmanager
-def _settings(console: Console, home: Path | None, needs_database: bool) -> "Iterator[Settings]":
-    """Settings with the address of a database that answers: the stack's own is started where it does not run."""
-    from forewarn.cli.up import start_in_background, stop
-    from forewarn.config.running import client_settings, running
-
-    settings = client_settings(home)
-    if not needs_database or "postgres_url" in settings.model_fields_set or running(settings.home) is not None:
-        yield settings
-        return
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with console.status("Starting PostgreSQL of this home …"):
-        process, _ = start_in_background(Console(quiet=True), settings.home, only="postgres", ends_with_parent=True)
-    try:
-        yield client_settings(settings.home)
-    finally:
-        stop(process)
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     import psycopg
@@ -161,43 +126,6 @@ def _told() -> Iterator[None]:
         yield
     except psycopg.OperationalError as error:
         raise CommandError(f"PostgreSQL: {str(error).strip()}; is it up, and FOREWARN_POSTGRES_URL right?") from None
-
-
-def _source(settings: "Settings", without: set[str], with_secrets: bool, home: Path | None) -> "Source":
-    from forewarn.stores.backup import PARTS
-    from forewarn.stores.backup_files import KEYS, Source
-
-    folder = settings.home.resolve()
-    plain, secret = _assignments(settings, home)
-    config: dict[str, bytes | Path] = {}
-    secrets: dict[str, bytes | Path] = {}
-    if "config" not in without:
-        named = {name: getattr(settings, name) for name in _FILES}
-        paths = {name: Path(value) for name, value in named.items() if value and Path(value).is_file()}
-        config = {f"{name}{path.suffix}": path for name, path in paths.items()} | (
-            {"settings.env": plain} if plain else {}
-        )
-    if with_secrets:
-        secrets = {key: folder / key for key in KEYS if (folder / key).is_file()}
-        secrets |= {"secrets.env": secret} if secret else {}
-        if settings.dashboard_users and settings.dashboard_users.is_file():
-            secrets["dashboard_users"] = settings.dashboard_users
-    return Source(folder, _model_store(folder), frozenset(PARTS) - without, config, secrets)
-
-
-def _assignments(settings: "Settings", home: Path | None) -> tuple[bytes, bytes]:
-    """Settings that were set, as lines of a `.env`: those that are no secrets, and those that are."""
-    from forewarn.config.running import settings_with_sources
-    from forewarn.services.stack.environment import settings_environment
-
-    names = [name for name, source in settings_with_sources(home)[1].items() if source in ("environment", ".env")]
-    secret = {name for name, field in type(settings).model_fields.items() if "SecretStr" in str(field.annotation)}
-
-    def lines(chosen: set[str]) -> bytes:
-        found: Mapping[str, str] = settings_environment(settings, chosen - {"home"})
-        return "".join(f"{key}={value}\n" for key, value in found.items()).encode()
-
-    return lines(set(names) - secret), lines(set(names) & secret)
 
 
 @contextmanager

@@ -8,9 +8,11 @@ from pathlib import Path
 import psycopg
 
 import forewarn
-from forewarn.stores import backup_database as database
+from forewarn.stores import backup_load as loading
 from forewarn.stores.backup_archive import DATABASE, ArchiveReader, BackupError, Manifest, Progress, writing
 from forewarn.stores.backup_files import FOLDERS, Placement, Source, save_files
+from forewarn.stores.backup_programs import program
+from forewarn.stores.backup_snapshot import dumping, snapshot
 from forewarn.stores.schema import SchemaState, require_known
 
 PARTS = ("database", "models", *FOLDERS, "config")
@@ -35,9 +37,9 @@ def back_up(target: Path, postgres_url: str, source: Source, programs: Sequence[
         if "database" not in source.parts:
             models, warnings = save_files(source, _stored(source), archive)
             return archive.finish(replace(empty, models=tuple(models), warnings=tuple(warnings)))
-        with database.snapshot(postgres_url) as view:
-            dumper = database.program("pg_dump", view.server, programs)
-            with database.dumping(dumper, view, postgres_url) as dump:
+        with snapshot(postgres_url) as view:
+            dumper = program("pg_dump", view.server, programs)
+            with dumping(dumper, view, postgres_url) as dump:
                 archive.add(DATABASE, dump, "database")
         models, warnings = save_files(source, view.models, archive)
         return archive.finish(
@@ -67,7 +69,7 @@ def restore(
     archive.verify(progress)
     placement = Placement(archive, home, model_store)
     with_database = DATABASE in manifest.members
-    held = database.holdings(postgres_url) if with_database else []
+    held = loading.holdings(postgres_url) if with_database else []
     if not force:
         _refuse_to_overwrite(held, placement.conflicts())
     try:
@@ -83,19 +85,19 @@ def _restore_database(
     archive: ArchiveReader, postgres_url: str, home: Path, keep_old: bool, programs: Sequence[Path], progress: Progress
 ) -> str | None:
     _refuse_while_used(postgres_url)
-    with database.beside(postgres_url) as scratch:
+    with loading.beside(postgres_url) as scratch:
         with psycopg.connect(scratch) as connection:
             server = connection.info.server_version // 10_000
-        restorer = database.program("pg_restore", max(archive.manifest.dumper, server), programs)
+        restorer = program("pg_restore", max(archive.manifest.dumper, server), programs)
         with archive.open(DATABASE) as dump:
-            database.load(restorer, dump, archive.manifest, scratch, progress)
-        database.move_artifacts(scratch, Path(archive.manifest.home), home.absolute())
+            loading.load(restorer, dump, archive.manifest, scratch, progress)
+        loading.move_artifacts(scratch, Path(archive.manifest.home), home.absolute())
         _refuse_while_used(postgres_url)
-        return database.take_place(scratch, postgres_url, keep_old)
+        return loading.take_place(scratch, postgres_url, keep_old)
 
 
 def _refuse_while_used(postgres_url: str) -> None:
-    users = database.users(postgres_url)
+    users = loading.users(postgres_url)
     if users:
         raise BackupError(f"the database is in use ({', '.join(users)}): stop the services first")
 

@@ -22,7 +22,7 @@ RESTORED_CONFIG = "restored-config"
 class Source:
     """What is saved of a machine. model_store: BENTOML_HOME. config, secrets: name in the archive -> content or file.
 
-    parts: of 'database', 'models', 'mlflow', 'reports', 'history', 'config', 'secrets'.
+    parts: of 'database', 'models', 'mlflow', 'reports', 'history', 'config'.
     """
 
     home: Path
