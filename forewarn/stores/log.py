@@ -48,7 +48,9 @@ def reachable(bootstrap_client: Any, seconds: float = 2.0) -> bool:
 def producer(bootstrap: str, delivery_seconds: float = 30.0, **settings: Any) -> Producer:
     """An idempotent producer: acks from all, no duplicates by retries, zstd batches.
 
-    A message that is not delivered after `delivery_seconds` is reported as failed to its `on_delivery`.
+    A message that is not delivered after `delivery_seconds` is reported as failed to its `on_delivery`; 0: it is tried
+    for ever. After such a failure the producer goes on with a new epoch, which the embedded broker refuses: who gives a
+    time must be ready to replace the producer.
     """
     return Producer(
         {
@@ -138,7 +140,10 @@ def dead_letter(to: Producer, message: Message, reason: str) -> None:
         topics.DEAD_LETTERS,
         key=message.key(),
         value=message.value(),
-        headers=[(name, str(text).encode()) for name, text in headers.items()],
+        headers=[
+            *((name, str(text).encode()) for name, text in headers.items()),
+            *((name, value) for name, value in message.headers() or [] if name == "traceparent"),  # the request's
+        ],
     )
 
 

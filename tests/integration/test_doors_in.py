@@ -201,7 +201,7 @@ def test_an_archiver_that_is_killed_loses_and_doubles_nothing(own_broker: str, p
 
     produce(400)
     with service("forewarn.services.archiver", **environment) as first:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         # Killed as soon as something was stored, with later messages in memory.
         while not count(postgres_url, "metric_samples") and time.monotonic() < deadline:
             produce(5)
@@ -253,6 +253,27 @@ def test_otlp_in_json_is_taken_and_answered_in_json(doors: Doors) -> None:
       "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174"}]}]}]}"""
     answer = doors.post("logs", body, {"content-type": "application/json; charset=utf-8"})
     assert (answer.status_code, answer.json()) == (200, {})
+
+
+def test_a_request_has_one_id_in_its_answer_and_on_the_log(doors: Doors) -> None:
+    sender = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    told = doors.post("metrics", metrics("traced/api"), PROTOBUF | sender).headers["X-Request-Id"]
+    assert told == "0af7651916cd43dd8448eb211c80319c"
+    assert doors.post("metrics", b"garbage", PROTOBUF | sender).headers["X-Request-Id"] == told
+    assert len(doors.post("metrics", metrics("traced/db")).headers["X-Request-Id"]) == len(told), "one of its own"
+    reader = Consumer({"bootstrap.servers": doors.broker, "group.id": "traced", "enable.auto.commit": False})
+    reader.assign([TopicPartition(topics.METRICS, p, 0) for p in range(4)])
+    found: list[str] = []
+
+    def read() -> bool:
+        message = reader.poll(0.5)
+        if message is not None and message.key() == b"traced/api":
+            found.extend(value.decode()[3:35] for name, value in message.headers() if name == "traceparent")
+        return bool(found)
+
+    wait_until(read, seconds=20, what="the message on the log")
+    reader.close()
+    assert found == [told]
 
 
 def test_a_large_batch_of_one_entity_is_cut_for_the_broker(doors: Doors) -> None:

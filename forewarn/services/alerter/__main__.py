@@ -23,6 +23,7 @@ from forewarn.services.alerter.switchboard import Switchboard
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event
 from forewarn.services.metrics import MetricsServer
+from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 from forewarn.stores.offsets import Overtaken
 from forewarn.stores.schema import SchemaIsNewerError, create_tables
@@ -111,6 +112,7 @@ def main() -> None:
     """Entry point."""
     settings = Settings()
     configure_logging(settings)
+    configure_tracing("alerter")
     try:
         run(settings, stop_event())
     except SchemaIsNewerError as error:

@@ -12,6 +12,7 @@ import structlog
 from forewarn.alerting.channel import Channel, Digest, Notification, Receipt, Undelivered
 from forewarn.incidents.paging import CLOSINGS
 from forewarn.services.alerter.compose import Composer
+from forewarn.services.tracing import sending_span
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback
 from forewarn.stores.outbox import Message, PostgresOutbox
@@ -124,7 +125,8 @@ class Sender:
 
     def _send(self, connection: psycopg.Connection[Any], messages: Sequence[Message]) -> None:
         try:
-            receipt = self._deliver(connection, messages)
+            with sending_span(f"send {self._channel.name}", incident=messages[0].incident_id, messages=len(messages)):
+                receipt = self._deliver(connection, messages)
         except Exception as error:  # noqa: BLE001  # one message that cannot be made must not hold up the others
             self._retry_or_fail(connection, messages, error)
             return

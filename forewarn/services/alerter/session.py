@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from forewarn.services.alerter.dispatcher import Dispatcher, Sources
 from forewarn.services.alerter.follower import Follower
 from forewarn.services.alerter.intake import Record, read_messages
 from forewarn.services.alerter.rules import RuleDesk, RuleWatcher
+from forewarn.services.tracing import batch_span, trace_headers
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback
 from forewarn.stores.fix_times import read_fix_times
@@ -117,7 +118,7 @@ class Session:
         self._rule_desk = RuleDesk(self._stores, RuleStates(connection), self._dispatcher)
         self._stored: dict[Place, int | None] = {**read_offsets(connection, GROUP)}
         self._follower = Follower(settings.kafka_bootstrap, {p: o for p, o in self._stored.items() if o is not None})
-        self._producer: Producer = producer(settings.kafka_bootstrap)
+        self._producer: Producer = producer(settings.kafka_bootstrap, delivery_seconds=0)  # a term's: see _flush
         self._fence: _Fence | None = None
         self._clocks_moved = True
         self._graph_read = time.monotonic()
@@ -145,6 +146,13 @@ class Session:
             more = self._predictions_before()
             messages += more
             records, unreadable = read_messages(messages)
+        with batch_span("decide", messages) if messages else nullcontext():
+            self._decide(messages, records, unreadable)
+        self._mind_clocks(records)
+        return len(messages)
+
+    def _decide(self, messages: list[Message], records: list[Record], unreadable: list[tuple[Message, str]]) -> None:
+        """Store in one transaction what follows from the records, from time and from answers; then publish it."""
         with self._connection.transaction():
             unreadable += self._take(records)
             acted = self._desk.take_feedback() + self._expire() + self._apply_rules()
@@ -155,8 +163,6 @@ class Session:
         if messages or acted:
             self._publish()
             self._wake()
-        self._mind_clocks(records)
-        return len(messages)
 
     def _predictions_before(self) -> list[Message]:
         """Predictions that are in the log already: they were made before the failure that was read."""
@@ -241,7 +247,10 @@ class Session:
         incidents = self._stores.incidents
         with self._connection.transaction():
             for incident in (waiting := incidents.unpublished()):
-                self._producer.produce(topics.INCIDENTS, key=incident.entity, value=encode_incident(incident))
+                self._producer.produce(
+                    topics.INCIDENTS, key=incident.entity, value=encode_incident(incident), headers=trace_headers()
+                )
+                logger.debug("incident changed", incident=incident.incident_id, state=incident.state)
             self._flush()
             incidents.mark_published(waiting)
         self._count("incident_versions_total", len(waiting))

@@ -12,6 +12,7 @@ from forewarn.services.archiver.tending import Tending
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
 from forewarn.services.metrics import MetricsServer
+from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 
 logger = structlog.get_logger("forewarn.services.archiver")
@@ -21,6 +22,7 @@ def main() -> None:
     """Wait for broker and PostgreSQL, then archive."""
     settings = Settings()
     configure_logging(settings)
+    configure_tracing("archiver")
     stop = stop_event()
     url = settings.postgres_url.get_secret_value()
     try:

@@ -14,6 +14,7 @@ from forewarn.features.series_budget import SeriesBudget
 from forewarn.services.archiver.batch import TOPICS, Batch, Reader
 from forewarn.services.archiver.storing import REFUSALS, Store, is_poison, loki_of, refuser
 from forewarn.services.refusals import Refusals
+from forewarn.services.tracing import batch_span
 from forewarn.stores import log
 from forewarn.stores.log_ends import end_offsets, lag_of
 from forewarn.stores.loki import LokiBusyError
@@ -46,7 +47,7 @@ class Archiver:
         self._batch = Batch()
         self._stored: dict[Place, int] = {}  # where reading began in metrics: what lies before is only for histograms
         self._generation = 0  # changes whenever partitions are taken away: what was read of them is void
-        self._dead_letters = log.producer(settings.kafka_bootstrap)
+        self._dead_letters = log.producer(settings.kafka_bootstrap, delivery_seconds=0)  # never given up
         self._consumer = log.consumer(settings.kafka_bootstrap, GROUP, TOPICS, self._assigned, self._revoked)
         names = ("samples", "logs", "spans", "activity", "messages", "dead_letters", "batches")
         counters.update({f"{name}_total": 0 for name in names} | {"lag_messages": 0})
@@ -101,8 +102,12 @@ class Archiver:
 
     def _settle(self) -> None:
         batch, self._batch = self._batch, Batch()
-        if batch.messages and self._persist(batch):
-            self._count_lag()
+        if not batch.messages:
+            return
+        with batch_span("archive", batch.messages):
+            if self._persist(batch):
+                logger.debug("archived", messages=len(batch.messages), rows=batch.rows)
+                self._count_lag()
 
     def _persist(self, batch: Batch) -> bool:
         """Store a batch; False where it was given up because its partitions were taken away or the service stops."""

@@ -11,6 +11,7 @@ from forewarn.services.connector.service import Connector
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
 from forewarn.services.metrics import MetricsServer
+from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 
 logger = structlog.get_logger("forewarn.services.connector")
@@ -22,6 +23,7 @@ def main() -> None:
     """Wait for broker and PostgreSQL, then work."""
     settings = Settings()
     configure_logging(settings)
+    configure_tracing("connector")
     os.nice(_NICE)
     stop = stop_event()
     url = settings.postgres_url.get_secret_value()

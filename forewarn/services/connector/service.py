@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from forewarn.config.settings import Settings
 from forewarn.services.connector.checkpoints import Checkpoints
 from forewarn.services.connector.messages import messages
+from forewarn.services.tracing import batch_span, trace_headers
 from forewarn.stores import log
 from forewarn.stores.log_ends import lag_of
 from forewarn.stores.offsets import Overtaken, Place
@@ -26,6 +28,7 @@ logger = structlog.get_logger("forewarn.services.connector")
 
 GROUP = "connector"
 _CONSUME = 200
+_UNSENT = 32  # messages that samples are linked to in a trace
 _CHECKPOINT_SECONDS = 5.0
 _IDLE_SECONDS = 60.0  # wall time without a message after which what is open is closed
 _RETRY_SECONDS = 1.0
@@ -54,8 +57,9 @@ class Connector:
         self._reached: dict[Place, int] = {}
         self._heard: dict[Place, float] = {}  # when a message came last, until what was open is closed
         self._kept: dict[str, bytearray] = {}  # encoded samples, by entity, that the producer does not have yet
+        self._unsent: deque[Message] = deque(maxlen=_UNSENT)  # what samples not sent yet come from, the newest
         self._refused = 0  # samples that the broker did not take
-        self._producer = log.producer(settings.kafka_bootstrap)
+        self._producer = log.producer(settings.kafka_bootstrap, delivery_seconds=0)  # never given up: see log.producer
         self._consumer = log.consumer(
             settings.kafka_bootstrap, GROUP, list(BY_TOPIC), self._assigned, self._revoked
         )  # fmt: skip
@@ -107,6 +111,7 @@ class Connector:
             self._tell(stream.take(records))
             self._counters["late_total"] += stream.counters["late"] - late
             self._counters[_COUNTED[place.topic]] += len(records)
+        self._unsent.append(message)
         self._reached[place] = message.offset() + 1
         self._heard[place] = time.monotonic()
 
@@ -136,15 +141,19 @@ class Connector:
 
     def _send(self) -> None:
         """Hand what is kept to the producer."""
-        for entity, kept in self._kept.items():
-            if kept:
-                self._produce(entity.encode(), bytes(kept))
+        with batch_span("connect", list(self._unsent)):
+            for entity, kept in self._kept.items():
+                if kept:
+                    self._produce(entity.encode(), bytes(kept))
         self._kept.clear()
+        self._unsent.clear()
 
     def _produce(self, key: bytes, value: bytes) -> None:
         while True:
             try:
-                self._producer.produce(topics.METRICS, key=key, value=value, on_delivery=self._delivered)
+                self._producer.produce(
+                    topics.METRICS, key=key, value=value, on_delivery=self._delivered, headers=trace_headers()
+                )
                 return
             except BufferError:  # the broker is slower than this, or away
                 self._producer.poll(0.5)
