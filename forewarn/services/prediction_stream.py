@@ -183,7 +183,7 @@ class PredictionStream:
             return
         try:
             state = self._histograms.setdefault(message.partition(), HistogramState())
-            batch = self._derivation.extend(decode_metrics(message.value(), state))
+            batch = self._derivation.extend(decode_metrics(message.value() or b"", state))
         except TelemetryError as error:
             self.counters["dead_letters_total"] += 1
             dead_letter(self._producer, message, str(error))

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import msgspec
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
@@ -12,13 +11,13 @@ from forewarn.risk.capacity_telling import is_capacity
 from forewarn.risk.past import Key, Past
 from forewarn.risk.records import (
     AnomalyObserved,
+    AnyObservation,
     FailureObserved,
     Recovered,
     Risk,
     Watermark,
-    decode_observation,
-    decode_risk,
 )
+from forewarn.services.alerter.intake import read_record
 from forewarn.stores.log_address import reach
 from forewarn.telemetry import topics
 from forewarn.telemetry.samples import namespace_of
@@ -38,19 +37,24 @@ class Told:
     predicted: dict[Key, datetime] = field(default_factory=dict)  # of the last risk, whatever its state
     anomalies: dict[str, list[AnomalyObserved]] = field(default_factory=dict)  # of each entity, the newest last
 
-    def see(self, topic: str, payload: bytes) -> None:
-        """Take one record of `risks` or `observations`, in the order of the log."""
-        if topic == topics.RISKS:
-            risk = decode_risk(payload)
-            if is_capacity(risk.model_version):
-                return  # an episode of its own, which the predictor does not go on with
-            self.predicted[(risk.entity, risk.signal)] = risk.predicted_at
-            if risk.state == "withdrawn":
-                self.risks.pop((risk.entity, risk.signal), None)
-            else:
-                self.risks[(risk.entity, risk.signal)] = risk
-            return
-        observation = decode_observation(payload)
+    def see(self, topic: str, payload: bytes | None) -> None:
+        """Take one record of `risks` or `observations`, in the order of the log. Raises ValueError as read_record."""
+        record = read_record(topic, payload)
+        if isinstance(record, Risk):
+            self._see_risk(record)
+        else:
+            self._see_observation(record)
+
+    def _see_risk(self, risk: Risk) -> None:
+        if is_capacity(risk.model_version):
+            return  # an episode of its own, which the predictor does not go on with
+        self.predicted[(risk.entity, risk.signal)] = risk.predicted_at
+        if risk.state == "withdrawn":
+            self.risks.pop((risk.entity, risk.signal), None)
+        else:
+            self.risks[(risk.entity, risk.signal)] = risk
+
+    def _see_observation(self, observation: AnyObservation) -> None:
         if isinstance(observation, FailureObserved | Recovered):
             self.events[(observation.entity, observation.signal)] = observation
         elif isinstance(observation, AnomalyObserved):
@@ -108,14 +112,14 @@ def read_told(bootstrap: str, timeout_seconds: float = 30.0) -> Told:
     return told
 
 
-def _see(told: Told, failures: dict[Key, datetime], topic: str, payload: bytes) -> None:
+def _see(told: Told, failures: dict[Key, datetime], topic: str, payload: bytes | None) -> None:
     try:
         told.see(topic, payload)
         if topic == topics.OBSERVATIONS:
-            observation = decode_observation(payload)
+            observation = read_record(topic, payload)
             if isinstance(observation, FailureObserved):
                 failures[(observation.entity, observation.signal)] = observation.at
-    except msgspec.MsgspecError as error:
+    except (ValueError, OverflowError) as error:  # a time that no calendar has
         logger.warning("a record that cannot be read was passed over", topic=topic, reason=str(error))
 
 

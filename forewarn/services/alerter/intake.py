@@ -50,6 +50,8 @@ def read_record(topic: str, payload: bytes | None) -> Risk | AnyObservation:
         return _checked_observation(decode_observation(payload))
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def read_messages(messages: Sequence[Message]) -> tuple[list[Record], list[tuple[Message, str]]]:

@@ -1,5 +1,6 @@
 """What is read back after a restart: by partition, by namespace, the last of each signal."""
 
+import pytest
 from incident_records import at, clock
 
 from forewarn.risk.records import FailureObserved, Recovered, Watermark, encode
@@ -33,3 +34,12 @@ def test_the_last_event_of_a_signal_counts() -> None:
     past = told(failure, recovered, FailureObserved("bank/api", "x", "mode", at(2), 2.0, 1.0)).past("shop", 0)
     assert past is not None
     assert past.events == {("shop/api", "x"): recovered}
+
+
+@pytest.mark.parametrize("topic", [topics.RISKS, topics.OBSERVATIONS])
+@pytest.mark.parametrize("payload", [None, b"", b"\0" * 9, b'{"zzz":' + b"[" * 100_000, b"[" * 100_000, b"{}"])
+def test_what_cannot_be_read_is_a_value_error_and_changes_nothing(topic: str, payload: bytes | None) -> None:
+    found = Told()
+    with pytest.raises(ValueError, match=r"\w"):
+        found.see(topic, payload)
+    assert found == Told()
