@@ -85,7 +85,8 @@ class Scene:
             after = bisect_right(lane.accepted, moment, key=lambda a: a.at)
             if after == len(lane.accepted):
                 return False
-            if self._ask(_NEWEST, (entities_of(lane.name)[0],), -1) < lane.accepted[after].number:
+            now = time.time()
+            if self._ask(_NEWEST, (entities_of(lane.name)[0], now, now), -1) < lane.accepted[after].number:
                 return False
         return True
 
@@ -119,8 +120,8 @@ class Scene:
 
 
 _NEWEST = """
-select max(m.value) from metric_series s cross join lateral
-    (select value from metric_samples where series_id = s.series_id order by time desc limit 5) m where s.entity = %s
+select max(value) from metric_samples join metric_series using (series_id)
+where entity = %s and time > to_timestamp(%s) - interval '200 s' and time < to_timestamp(%s)
 """
 _LAG = """
 select sum((counters->>'lag_messages')::float) from service_status
