@@ -186,6 +186,38 @@ def test_a_risk_shows_queries_causes_and_past_incidents(dashboard: Dashboard, pa
     expect(page.locator("main")).to_contain_text("not within 7 d")
 
 
+def test_a_response_is_approved_and_a_silence_made_and_ended(
+    dashboard: Dashboard, page: Page, incident: Incident
+) -> None:
+    plan = {"kind": "command", "argv": ["/bin/scale", "api"], "env": {}, "cwd": "/", "timeout_seconds": 9}
+    with psycopg.connect(dashboard.postgres_url) as db:
+        db.execute(
+            "insert into responses (response_id, response, kind, incident_id, entity, status, automatic, averts, plan,"
+            " facts, why, expires_at) values (gen_random_uuid(), 'scale out', 'command', %s, 'shop/api', 'proposed',"
+            " false, false, %s, '{}', 'the pool', now() + interval '1 h')",
+            (incident.incident_id, json.dumps(plan)),
+        )
+    page.goto(f"{dashboard.url}/risk?incident={incident.incident_id}")
+    expect(page.locator("article.response pre")).to_contain_text("/bin/scale api")
+    page.get_by_text("Approve…").click()
+    form = page.locator("form[data-action=approve]")
+    form.get_by_label("Your name").fill("mia")
+    form.get_by_role("button").click()
+    expect(page.locator("main")).to_contain_text("'scale out' is approved and begins now.")
+    expect(page.locator("article.response")).to_contain_text("approved by mia")
+    page.get_by_text("Silence…").click()
+    form = page.locator("form[data-action=silence]")
+    form.get_by_label("Why").fill("we work on it")
+    form.get_by_role("button").click()
+    expect(page.locator("main")).to_contain_text("Nobody is told until")
+    page.locator("form[data-action=end-silence] button").click()
+    expect(page.locator("main")).to_contain_text("The silence is over.")
+    with psycopg.connect(dashboard.postgres_url) as db:
+        assert db.execute("delete from responses returning status, decided_by").fetchall() == [("approved", "mia")]
+        found = db.execute("delete from silences where reason = 'we work on it' returning matcher, ends_at <= now()")
+        assert found.fetchall() == [({"entity": "shop/api", "mode": "connection_exhaustion"}, True)]
+
+
 def test_the_timeline_keeps_its_filters_in_the_address(dashboard: Dashboard, page: Page) -> None:
     page.goto(f"{dashboard.url}/timeline?span=30d")
     expect(page.locator(".events li").first).to_be_visible()

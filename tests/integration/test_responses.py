@@ -1,5 +1,6 @@
 """Responses on a real PostgreSQL, with real commands and a real HTTP server: at most once, and only what was said."""
 
+import dataclasses
 import http.server
 import json
 import os
@@ -16,7 +17,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from alerter_stack import eventually
+from alerter_stack import eventually, stack_on
+from incident_records import LATENCY, at, failure, risk
+from servers import free_port
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -29,6 +32,7 @@ from forewarn.services.token_cache import TokenCache
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback, Silence
 from forewarn.stores.incidents import PostgresIncidents
+from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.responses import NotPending, PostgresResponses, StoredResponse, acted_on
 from forewarn.stores.schema import create_tables
 from forewarn.stores.tokens import PostgresTokens
@@ -142,7 +146,10 @@ def database(postgres_server: str) -> str:
 @pytest.fixture
 def bench(database: str, tmp_path: Path) -> Iterator[Bench]:
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("truncate responses, incidents, incident_history, incident_episodes, audit, silences")
+        connection.execute(
+            "truncate responses, incidents, incident_history, incident_episodes, audit, silences, risks, outcomes,"
+            " watermarks, consumer_offsets, outbox"
+        )
         connection.execute("insert into watermarks values ('shop', %s) on conflict do nothing", (CLOCK,))
         made = Bench(database, tmp_path, connection)
         yield made
@@ -457,3 +464,39 @@ def test_the_door_needs_a_token_that_may_act(bench: Bench) -> None:
         gone = door.get(f"/v1/responses/{EPISODE}", headers={"Authorization": f"Bearer {tokens['act']}"})
         assert gone.status_code == 404
     assert bench.sweep()[0].status == "succeeded"
+
+
+def test_probability_and_condition_decide_whether_it_is_proposed(bench: Bench) -> None:
+    one = risk(0, probability=0.7)
+    PostgresLedger(bench.connection).add_risk(one)
+    about = dataclasses.replace(incident("shop/db"), episodes=[one.episode], signal=one.signal)
+    bench.put(about)
+    bench.connection.execute("update watermarks set at = %s where namespace = 'shop'", (at(1),))
+    for more, number in [
+        ("min_probability: 0.8", 0), ("when: probability(any, 6h) > 0.9", 0), ("when: value('x') > 0", 0),
+        ("min_probability: 0.7\nwhen: probability(any, 6h) > 0.5", 1),
+    ]:  # fmt: skip
+        bench.command(["/bin/true"], more)
+        assert len(bench.sweep()) == number, more
+    assert "the probability within 6 h is" in bench.all()[0].why
+
+
+def test_the_alerter_proposes_runs_and_says_so_in_its_mails(bench: Bench, broker: str) -> None:
+    bench.command(["/usr/bin/touch", str(bench.out)])
+    stack = stack_on(
+        broker, bench.url, free_port(), bench.home, responses=bench.path, response_commands=True, rules_seconds=9
+    )
+    bench.connection.execute("truncate watermarks")  # it is long past the horizon of what is sent
+    stack.inbox.start()
+    try:
+        with stack.alerter():
+            stack.send(risk(0, "shop/web", LATENCY))
+            row = eventually(lambda: [r for r in bench.all() if r.entity == "shop/web"], 60)[0]
+            bench.stored.decide(row.response_id, True, "mia")
+            eventually(bench.out.exists, 60)
+            eventually(lambda: bench.stored.get(row.response_id).status == "succeeded", 60)  # type: ignore[union-attr]
+            stack.send(failure(30, "shop/web", LATENCY))
+            mail = eventually(lambda: [m for m in stack.inbox.mails if "failed" in str(m.get_body(("plain",)))], 60)[-1]
+    finally:
+        stack.inbox.stop()
+    assert "The response 'act' was done at" in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]

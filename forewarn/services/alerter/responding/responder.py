@@ -27,7 +27,7 @@ logger = structlog.get_logger(__name__)
 
 ACTOR = "responses"
 MOST_AT_ONCE = 4
-_EVERY_SECONDS = 0.2  # so that the first message about an incident tells what waits for an approval
+_EVERY_SECONDS = 0.2  # so that the first message about an incident can tell what waits
 _LOOK_SECONDS = 2.0  # probabilities and conditions change without a new version of the incident
 _RETRY_SECONDS = 2.0
 _CUT_OFF_SECONDS = 12.0
