@@ -11,7 +11,7 @@ from forewarn.stores.rollups import WIDTHS
 
 logger = structlog.get_logger(__name__)
 
-_EVENTS = ("log_records", "spans", "activity_events", "abstention_history")
+_EVENTS = ("log_records", "spans", "activity_events")
 _DAYS = """
 select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'metric_samples'::regclass and c.relname ~ '^metric_samples_[0-9]{8}$'
@@ -47,7 +47,7 @@ def drop_days(connection: psycopg.Connection, before: datetime) -> list[str]:
 
 
 def delete_events(connection: psycopg.Connection, before: datetime) -> int:
-    """Delete logs, spans, activity and past abstentions before `before`; returns how many rows."""
+    """Delete logs, spans and activity before `before`; returns how many rows."""
     return sum(_delete(connection, table, before) for table in _EVENTS)
 
 
