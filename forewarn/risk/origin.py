@@ -1,4 +1,4 @@
-"""Where a rise comes from along the service graph: who fills a shared resource, which dependency fails first."""
+"""Where a rise comes from along the service graph: who fills a shared resource, which dependency fails or slows."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +25,9 @@ _SHARE = 0.5  # of the rise from which on a user is its cause
 _MOVES = 0.5  # correlation below which a user only happens to rise, too
 _WORTH_TELLING = 0.05  # share of the risk that must go when a cause is taken away
 _MORE = 2.0  # errors that grew by this factor have risen
+_AS_MUCH = 0.75  # and those that grew by this share of the factor by which what is told grew, if by a fifth at least
+_LEAST_MORE = 1.2
+_CALLERS_VIEW = re.compile(r"client")  # response times as a caller sees them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +67,8 @@ def candidates(series: Series, cells: F32, nearby: Nearby, calls: Calls) -> list
     series, cells: the limited series and its last cells, float32 [T].
     """
     if failure_mode(series.signal).mode in _SYMPTOMS:
-        return _failing_dependency(series, cells, nearby, calls)
+        slow = _slow_dependency(series, cells, nearby, calls)
+        return [*slow, *_failing_dependency(series, cells, nearby, calls)]
     return _filling_users(series, cells, nearby, calls)
 
 
@@ -119,11 +123,12 @@ def _failing_dependency(series: Series, cells: F32, nearby: Nearby, calls: Calls
     What is tested is the share of the movement that its errors explain (r²); where they move otherwise, nothing is.
     """
     depth, best = {series.entity: 0, **reached(series.entity, calls)}, None
+    needed = _factor(cells)
     for one, own in zip(nearby.series, nearby.cells, strict=True):
         if one.entity not in depth or not _FAILS.search(one.signal):
             continue
         before, after = _ends(own)
-        if not after > max(_MORE * before, 1e-9):
+        if not after > max(needed * before, 1e-9):
             continue
         rank = (depth[one.entity], bool(_OWN_FAILS.search(one.signal)), after)
         if best is None or rank > best[0]:
@@ -133,6 +138,39 @@ def _failing_dependency(series: Series, cells: F32, nearby: Nearby, calls: Calls
             together = _correlation(own, cells)
             best = rank, Candidate(driver, together**2 if together >= _MOVES else None)
     return [best[1]] if best else []
+
+
+def _slow_dependency(series: Series, cells: F32, nearby: Nearby, calls: Calls) -> list[Candidate]:
+    """The deepest service below whose own response time rose by at least half of what the caller's did, with it.
+
+    Of its response times, that of the same quantile as the caller's, else the one whose rise is nearest.
+    """
+    rise = _rise(cells)
+    if failure_mode(series.signal).mode != "latency_breach" or not rise > 0:
+        return []
+    depth, best = reached(series.entity, calls), None
+    for one, own in zip(nearby.series, nearby.cells, strict=True):
+        waits = failure_mode(one.signal).mode == "latency_breach" and not _CALLERS_VIEW.search(one.signal)
+        if one.entity not in depth or not waits:
+            continue
+        before, after = _ends(own)
+        share = (after - before) / rise
+        if not share >= _SHARE or not _correlation(own, cells) >= _MOVES:
+            continue
+        same = one.signal.rpartition(".")[2] == series.signal.rpartition(".")[2]
+        rank = (depth[one.entity], same, -abs(float(np.log(share))))
+        if best is None or rank > best[0]:
+            values = (format_value(v, one.unit, one.signal) for v in (before, after))
+            text = f"{one.entity}, on which it depends, answers slower ({one.name} rose from {' to '.join(values)})"
+            best = rank, Candidate(Driver(one.entity, one.name, text, 0.0, query=query_of(one)), min(share, 1.0))
+    return [best[1]] if best else []
+
+
+def _factor(cells: F32) -> float:
+    """By how much errors must have grown to be the cause of something that grew as `cells` did."""
+    before, after = _ends(cells)
+    grown = after / before if before > 0 else np.inf
+    return float(min(_MORE, max(_LEAST_MORE, _AS_MUCH * grown)))
 
 
 def _rise(cells: F32) -> float:

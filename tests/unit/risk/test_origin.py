@@ -1,4 +1,4 @@
-"""Causes along the service graph: the user that fills a resource, the dependency whose errors rise."""
+"""Causes along the service graph: the user that fills a resource, the dependency whose errors or answers rise."""
 
 import numpy as np
 
@@ -57,3 +57,31 @@ def test_errors_that_were_always_there_are_no_cause() -> None:
     nearby = Nearby([Series("index", "http.server.request.errors", kind=Kind.CUMULATIVE)], _cells(np.full(180, 3.0)))
     ratio = Series("client", "http.client.request.error_ratio")
     assert origins(ratio, (STEPS / 1800).astype(np.float32), nearby, CALLS, lambda share: share) == []
+
+
+def test_errors_that_grew_as_much_as_what_is_told_are_its_cause() -> None:
+    errors = Series("index", "http.server.request.errors", kind=Kind.CUMULATIVE)
+    ratio = Series("index", "http.server.request.error_ratio")
+    grown = (1 + 0.7 * STEPS / 180).astype(np.float32)
+    found = origins(ratio, 0.02 * grown, Nearby([errors], _cells(grown)), CALLS, lambda share: share)
+    assert [(d.entity, d.signal) for d in found] == [("index", "http.server.request.errors")]
+    steady = origins(ratio, 0.02 * grown, Nearby([errors], _cells(np.full(180, 1.0))), CALLS, lambda share: share)
+    assert steady == []
+
+
+def test_of_slow_services_the_deepest_is_named_by_the_same_quantile() -> None:
+    times = [
+        Series(entity, f"http.server.request.duration.{quantile}", unit="s")
+        for entity in ("api", "search", "index", "postgres")
+        for quantile in ("p99", "p50")
+    ]
+    rising, steady = 0.1 + STEPS / 180, np.full(180, 0.05)
+    shapes = [rising * 1.2, rising] * 3 + [steady, steady]
+    waits = Series("client", "http.client.request.duration.p50", unit="s")
+    cells = (0.2 + STEPS / 180).astype(np.float32)
+    found = origins(waits, cells, Nearby(times, _cells(*shapes)), CALLS, lambda share: 0.8 * share)
+    assert [(d.entity, d.signal) for d in found] == [("index", "http.server.request.duration.p50")]
+    assert "answers slower" in found[0].text
+    assert found[0].contribution > 0.5
+    alone = Nearby(times[6:], _cells(steady, steady))
+    assert origins(waits, cells, alone, CALLS, lambda share: share) == []
