@@ -11,6 +11,7 @@ PARTS = {
     "recovery": "seconds after a kill",
     "doors": "what the gateway takes",
     "archive": "what the archiver stores",
+    "scale": "1, 2 and 4 predictors; what a million series cost",
     "prometheus": "predict_linear beside us",
     "quix": "Quix Streams beside us",
 }

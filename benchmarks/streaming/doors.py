@@ -1,14 +1,17 @@
 """Requests and samples a second that one gateway process takes; each is answered when the broker has it."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 
 import cramjam
 import numpy as np
+import psutil
 
 from benchmarks.report import Result
 from benchmarks.streaming.broker import free_port, running_broker
@@ -29,6 +32,32 @@ def measure(seconds: float = SECONDS) -> list[Result]:
         "remote write, 2,000 series": (_remote_write(port, 40), 2000),
     }
     results = []
+    with running_gateway(port):
+        for name, (request, samples) in bodies.items():
+            asyncio.run(_load(port, request, 0.5))
+            rate, p99 = asyncio.run(_load(port, request, seconds))
+            note = f"{samples} samples a request, {CONNECTIONS} connections, client on the same cores"
+            slow = {"p99 ms": p99 * 1e3}
+            results.append(Result(f"gateway, {name}", rate, "requests/s", note=note, baselines=slow))
+            results.append(Result(f"gateway, {name}, samples", rate * samples, "samples/s"))
+    return results
+
+
+def cpu_seconds_per_million(entities: int = 20, seconds: float = SECONDS) -> float:
+    """Processor time of the gateway for a million samples of OTLP, requests of `entities` together."""
+    port, request = free_port(), _otlp(entities)
+    with running_gateway(port) as process:
+        asyncio.run(_load(port, request, 0.5))
+        before = process.cpu_times()
+        rate, _ = asyncio.run(_load(port, request, seconds))
+        after = process.cpu_times()
+    spent = after.user + after.system - before.user - before.system
+    return float(spent / (rate * seconds * entities * _PER_ENTITY / 1e6))
+
+
+@contextlib.contextmanager
+def running_gateway(port: int) -> Iterator[psutil.Process]:
+    """A gateway on this port with a broker of its own."""
     with running_broker() as address:
         environment = {
             **os.environ, "FOREWARN_KAFKA_BOOTSTRAP": address, "FOREWARN_GATEWAY_PORT": str(port),
@@ -37,17 +66,10 @@ def measure(seconds: float = SECONDS) -> list[Result]:
         process = subprocess.Popen([sys.executable, "-m", "forewarn.services.gateway"], env=environment)
         try:
             _await_ready(port)
-            for name, (request, samples) in bodies.items():
-                asyncio.run(_load(port, request, 0.5))
-                rate, p99 = asyncio.run(_load(port, request, seconds))
-                note = f"{samples} samples a request, {CONNECTIONS} connections, client on the same cores"
-                slow = {"p99 ms": p99 * 1e3}
-                results.append(Result(f"gateway, {name}", rate, "requests/s", note=note, baselines=slow))
-                results.append(Result(f"gateway, {name}, samples", rate * samples, "samples/s"))
+            yield psutil.Process(process.pid)
         finally:
             process.terminate()
             process.wait(15)
-    return results
 
 
 def _otlp(entities: int) -> bytes:

@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.report import Result, at_least
 from benchmarks.streaming.broker import running_broker, send
@@ -15,7 +17,7 @@ from benchmarks.streaming.fleet import START_NS, Fleet, Template
 ENTITIES, HISTORY, SCRAPES, SCRAPE_SECONDS = 400, 180, 240, 10
 _ENTITY_SERIES = 50
 _MODES = ("consume", "decode", "stream")
-_GATE_SECONDS = 60.0
+_GATE_SECONDS = 180.0
 _PARTITIONS = 4
 
 
@@ -53,7 +55,7 @@ def measure(entities: int = ENTITIES, scrape_count: int = SCRAPES) -> list[Resul
     with running_broker(_PARTITIONS) as address:
         send(address, history(fleet))
         messages, size, _ = send(address, scrapes(fleet, scrape_count))
-        rates = {(m, p): _rate(address, m, p, past, past + samples) for p in (1, 2) for m in _MODES}
+        rates = {(m, p): run(address, m, p, past, past + samples).rate for p in (1, 2) for m in _MODES}
     note = (
         f"{entities * _ENTITY_SERIES:,} series, one message an entity and scrape ({size / messages:,.0f} B, "
         f"{_ENTITY_SERIES} samples), {SCRAPE_SECONDS} s apart, scored each minute, {entities * 10:,} limited series"
@@ -74,8 +76,17 @@ def _results(rates: dict[tuple[str, int], float], note: str) -> Iterator[Result]
         yield at_least(f"share of consume + decode, {processes} {plural}", stream / decode, "", 0.5)
 
 
-def _rate(address: str, mode: str, processes: int, past: int, total: int) -> float:
-    """Samples a second of all processes together once each has its partitions and the past."""
+@dataclass(frozen=True)
+class Run:
+    """rate: samples a second of all processes together. samples, cpu_seconds: of each process."""
+
+    rate: float
+    samples: list[int]
+    cpu_seconds: list[float]
+
+
+def run(address: str, mode: str, processes: int, past: int, total: int) -> Run:
+    """What processes of one group do once each has its partitions and the past."""
     context = multiprocessing.get_context("spawn")
     gate, reports = context.Event(), context.Queue()
     counts = [context.Value("q", 0) for _ in range(processes)]
@@ -89,16 +100,23 @@ def _rate(address: str, mode: str, processes: int, past: int, total: int) -> flo
     try:
         for _ in workers:
             reports.get(timeout=_GATE_SECONDS)
-        began, before = time.perf_counter(), sum(c.value for c in counts)
+        began, before, cpu = time.perf_counter(), [c.value for c in counts], [_cpu_seconds(w.pid) for w in workers]
         gate.set()
         deadline = began + 90
-        while (done := sum(c.value for c in counts)) < total * 0.999 and time.perf_counter() < deadline:
+        while sum(c.value for c in counts) < total * 0.999 and time.perf_counter() < deadline:
             time.sleep(0.01)
-        return (done - before) / (time.perf_counter() - began)
+        seconds, done = time.perf_counter() - began, [c.value - b for c, b in zip(counts, before, strict=True)]
+        spent = [_cpu_seconds(w.pid) - b for w, b in zip(workers, cpu, strict=True)]
+        return Run(sum(done) / seconds, done, spent)
     finally:
         for worker in workers:
             worker.kill()
             worker.join()
+
+
+def _cpu_seconds(pid: int | None) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _work(address: str, mode: str, group: str, past: int, processes: int, gate: Any, count: Any, reports: Any) -> None:
