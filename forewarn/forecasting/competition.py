@@ -194,5 +194,5 @@ def geometric_ratio(error: Floats, reference: Floats) -> float:
     says = (error > 0) | (reference > 0)
     if not says.any():
         return 1.0
-    ratio = error[says] / np.maximum(reference[says], TINY)
+    ratio = error[says] / np.where(reference[says] > 0, reference[says], TINY)
     return float(np.exp(np.log(np.clip(ratio, 0.01, 100.0)).mean()))

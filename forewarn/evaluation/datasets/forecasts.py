@@ -28,6 +28,7 @@ TEST_SHARE = 0.3
 HORIZON_HOURS = (1, 6, 24)
 MOST_FORECASTS, FEWEST_ORIGINS, MOST_ORIGINS = 400, 12, 72  # origins times series: a run must end within minutes
 FEW_SERIES, RELEARNED = 8, 4  # so few series are learned so often on their way through the test part
+_FEWEST_CELLS = 4  # of a past from which anything can be learned
 GOAL = 0.75
 OWN, REFERENCE = "forewarn", "seasonal_naive"
 BESIDE = ("auto_ets", "auto_arima", "naive", "drift")
@@ -71,8 +72,8 @@ def forecast_reports(series: Sequence[SignalSeries], options: Options) -> list[D
     """Series of one length are forecast together; one report a metric. Raises DatasetError where none can be."""
     rows: list[SeriesScores] = []
     standings: list[Standing] = []
-    ordered = sorted(series, key=lambda one: len(one.values))
-    for _, group in itertools.groupby(ordered, key=lambda one: len(one.values)):
+    ordered = sorted(series, key=_shape)
+    for _, group in itertools.groupby(ordered, key=_shape):
         scored, stood = _scored(list(group), options)
         rows += scored
         standings += stood
@@ -86,15 +87,21 @@ def forecast_reports(series: Sequence[SignalSeries], options: Options) -> list[D
     ]
 
 
+def _shape(one: SignalSeries) -> tuple[int, float]:
+    return len(one.values), one.step_seconds
+
+
 def _scored(group: Sequence[SignalSeries], options: Options) -> tuple[list[SeriesScores], Sequence[Standing]]:
     """Scores of series of one length whose past varies, and how the candidates stood."""
     values = np.stack([one.values for one in group])
     first = int(values.shape[1] * (1 - TEST_SHARE))
-    past = filled(values[:, :first])
-    varies = np.ptp(past, axis=1) > 1e-9 * np.abs(past).max(axis=1, initial=0.0)
     step_seconds = group[0].step_seconds
     hours = horizons(values.shape[1] - first, step_seconds)
-    if not hours or not varies.any():
+    if not hours or first < _FEWEST_CELLS:
+        return [], []
+    past = filled(values[:, :first])
+    varies = np.ptp(past, axis=1) > 1e-9 * np.abs(past).max(axis=1, initial=0.0)
+    if not varies.any():
         return [], []
     values, kept = values[varies], [one for one, good in zip(group, varies, strict=True) if good]
     steps = round(hours[-1] * 3600 / step_seconds)
@@ -116,7 +123,7 @@ def _scored(group: Sequence[SignalSeries], options: Options) -> tuple[list[Serie
 
 def horizons(test_cells: int, step_seconds: float) -> list[int]:
     """Hours of HORIZON_HOURS that leave at least half of the test part for origins."""
-    return [hour for hour in HORIZON_HOURS if 2 * _cells(hour, step_seconds) <= test_cells]
+    return [hour for hour in HORIZON_HOURS if 2 <= 2 * _cells(hour, step_seconds) <= test_cells]
 
 
 def _origins(series: int) -> int:

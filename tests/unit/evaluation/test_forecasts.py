@@ -113,6 +113,41 @@ def test_cells_are_means_of_what_was_measured(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_tables(tmp_path, 3600.0)[0].values, [3.0, np.nan, 7.0])
 
 
+TIMES = pd.date_range("2024-01-01", periods=300, freq="min")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param(TIMES, id="iso"),
+        pytest.param(TIMES.strftime("%m/%d/%Y %H:%M"), id="american"),
+        pytest.param(TIMES.astype("datetime64[s]").astype("int64"), id="seconds"),
+        pytest.param(TIMES.astype("datetime64[ms]").astype("int64"), id="milliseconds"),
+    ],
+)
+def test_times_are_read_as_they_come(tmp_path: Path, times: "pd.Index") -> None:
+    table = pd.DataFrame({"Timestamp ": times, "x": np.arange(300.0), "who": "a"}).sample(frac=1, random_state=0)
+    table.to_csv(tmp_path / "a.csv.gz", index=False)
+    (series,) = read_tables(tmp_path, 3600.0)
+    np.testing.assert_allclose(series.values, [29.5, 89.5, 149.5, 209.5, 269.5])
+
+
+def test_files_of_other_shapes(tmp_path: Path) -> None:
+    """No time, no row, a row without a time, an infinite value, rows a day apart, a long gap: what can be read is."""
+    pd.DataFrame({"x": [1.0]}).to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "b.csv").write_text("")
+    minutes = np.r_[np.arange(0, 600.0, 60), 1e6 + np.arange(0, 1200.0, 60), np.nan]
+    values = np.arange(31.0)
+    values[12] = np.inf
+    pd.DataFrame({"minute": minutes, "x": values}).to_csv(tmp_path / "c.csv", index=False)
+    pd.DataFrame({"minute": np.arange(20) * 1440, "x": np.arange(20.0)}).to_csv(tmp_path / "d.csv", index=False)
+    gap, daily = read_tables(tmp_path, 3600.0)
+    assert len(gap.values) in (20, 21) and np.isnan(gap.values[2]) and np.isfinite(gap.values).sum() == 19
+    assert daily.step_seconds == 86_400 and len(daily.values) == 20
+    with pytest.raises(DatasetError, match="long enough"):
+        forecast_reports([daily, SignalSeries("x", "x", np.arange(3.0), 3600.0)], QUIET)
+
+
 def test_a_baseline_that_cannot_be_fitted_says_the_last_value() -> None:
     said = statistical_forecasts([np.array([3.0, 5.0]), np.array([3.0, 5.0, 7.0])], 4, DAY)
     assert set(said) == {"auto_ets", "auto_arima"}
