@@ -82,9 +82,11 @@ on conflict (message_id) do update set version = excluded.version, status = excl
     created_at = case when outbox.status = 'dropped' then excluded.created_at else outbox.created_at end
 where outbox.status in ('held', 'dropped')
 """
+# What was written later than now was written before somebody set the clock back: it does not wait until then.
 _NEXT = """
 select message_id::text, batch_id::text from outbox o
-where status = 'pending' and next_attempt <= clock_timestamp() and channel = %s
+where status = 'pending' and channel = %s
+and (next_attempt <= clock_timestamp() or created_at > clock_timestamp() + interval '1 min')
 and not exists (
     select from outbox earlier where earlier.incident_id = o.incident_id and earlier.channel = o.channel
     and earlier.status = 'pending' and (earlier.created_at, earlier.message_id) < (o.created_at, o.message_id))

@@ -180,3 +180,9 @@ def test_two_senders_never_claim_the_same_message(postgres_url: str) -> None:
         with PostgresOutbox(one).claim("email") as first, PostgresOutbox(two).claim("email") as second:
             assert [m.reason for m in first] == ["opened"]
             assert second == [], "nor one that has to wait for it"
+
+
+def test_a_message_of_before_the_clock_was_set_back_does_not_wait_for_its_time(outbox: OutboxStore) -> None:
+    outbox.put(message(age=-3600))
+    assert claimed(outbox, mark="sent") == ["opened"]
+    assert claimed(outbox) == []
