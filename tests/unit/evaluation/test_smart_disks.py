@@ -94,6 +94,17 @@ def test_a_disk_that_goes_on_in_the_next_file_is_one_disk() -> None:
     assert Features.of(found).changes.sum() == 0
 
 
+def test_dates_with_a_zone_broken_rows_and_none_at_all() -> None:
+    rows = [stretch("A", "STx", 0.1, 50.0, False, [0.0] * 9), stretch("B", "STx", 3.0, 60.0, True, [np.inf] * 9)]
+    plain = pd.DataFrame(rows)
+    zoned = plain.assign(**{name: plain[name].dt.tz_localize("UTC") for name in ("date_start", "date_stop")})
+    broken = plain.astype({"date_start": str}).assign(date_start=["never", str(plain["date_start"][1])])
+    np.testing.assert_array_equal(history(zoned).day, history(plain).day)
+    assert len(history(broken).end) == 1
+    with pytest.raises(DatasetError, match="no row of the disks"):
+        history(plain.iloc[:0])
+
+
 def test_features_are_those_known_at_midnight() -> None:
     values = np.zeros((4, 9))
     values[1:, SYMPTOM] = (8, 3, 11)

@@ -71,16 +71,22 @@ def _table(path: Path) -> pd.DataFrame:
     missing = [key for key in _KEYS if key not in table]
     if missing:
         raise DatasetError(f"{path} has no column {', '.join(missing)}")
-    wanted = [*_KEYS, *(f"smart_{a}" for a in ATTRIBUTES)]
-    return table.reindex(columns=wanted)
+    counts = [f"smart_{a}" for a in ATTRIBUTES]
+    table = table.reindex(columns=[*_KEYS, *counts])
+    return table.assign(**{name: table[name].replace([np.inf, -np.inf], np.nan) for name in counts})
 
 
 def history(table: pd.DataFrame) -> History:
-    """Rows of `table` (columns of the files) in order; what follows a disk's failure is left out."""
+    """Rows of `table` (columns of the files) in order; what follows a disk's failure is left out.
+
+    Rows without a serial number or a date that can be read are left out; DatasetError where no other is there.
+    """
     table = table.assign(
-        date_start=pd.to_datetime(table["date_start"]).astype("datetime64[ns]"),
-        date_stop=pd.to_datetime(table["date_stop"]).astype("datetime64[ns]"),
+        date_start=_dates(table["date_start"]),
+        date_stop=_dates(table["date_stop"]),
     ).dropna(subset=["serial_number", "date_start", "date_stop"])
+    if table.empty:
+        raise DatasetError("no row of the disks has a serial number, a date_start and a date_stop")
     table = table.sort_values(["serial_number", "date_start", "date_stop"], kind="stable")
     table = table.drop_duplicates(["serial_number", "date_start"], keep="last")
     disk = pd.factorize(table["serial_number"])[0].astype(np.int64)
@@ -112,6 +118,12 @@ def _of_sorted(table: pd.DataFrame, disk: Ints) -> History:
         models=models,
         makers=makers,
     )
+
+
+def _dates(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Times in UTC without a zone; NaT where one cannot be read."""
+    times = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
+    return times.dt.tz_localize(None).astype("datetime64[ns]")
 
 
 def _days(column: Any) -> Floats:
