@@ -22,8 +22,10 @@ from incident_records import LATENCY, at, failure, risk
 from servers import free_port
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from forewarn.alerting.webhook import verify
+from forewarn.cli.responses import app as responses
 from forewarn.config.settings import Settings
 from forewarn.incidents.records import Incident
 from forewarn.services.alerter.responding.responder import Responder
@@ -500,3 +502,30 @@ def test_the_alerter_proposes_runs_and_says_so_in_its_mails(bench: Bench, broker
     finally:
         stack.inbox.stop()
     assert "The response 'act' was done at" in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+
+
+def test_the_command_line_shows_lists_and_decides(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREWARN_POSTGRES_URL", bench.url)
+    monkeypatch.setenv("FOREWARN_HOME", str(bench.home))
+    monkeypatch.setenv("FOREWARN_RESPONSES", str(bench.path))
+    monkeypatch.setenv("FOREWARN_RESPONSE_COMMANDS", "true")
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(responses, arguments)
+        return result.output + str(result.exception or "")
+
+    assert "no responses yet" in run("list")
+    bench.command(["/bin/echo", "{entity}"], "cooldown: 1h")
+    bench.put(incident(), incident("shop/b", identity=EPISODE))
+    assert "act: proposed" in (output := run("test", "--incident", IDENTITY)) and "/bin/echo shop/api" in output
+    first, second = bench.sweep()
+    assert first.response_id[:8] in (output := run("list", "--status", "proposed")) and "shop/b" in output
+    about = {row.incident_id: row.response_id for row in (first, second)}
+    assert "declined 'act' for shop/b" in run("decline", about[EPISODE][:8], "--note", "not now")
+    assert "approved 'act' for shop/api; it begins" in run("approve", about[IDENTITY])
+    assert "'act' is approved by" in run("decline", about[IDENTITY])
+    assert "there is no response nonsense" in run("approve", "nonsense")
+    assert sorted((row.status, row.note) for row in bench.sweep()) == [("declined", "not now"), ("succeeded", "")]
+    assert '"status": "succeeded"' in run("list", "--json")
+    bench.put(incident(identity="7a1d9c52-3f0e-4b8a-9c44-5d2f6a7b8c90"))
+    assert "it would wait (cooldown)" in run("test", "--incident", "7a1d9c52-3f0e-4b8a-9c44-5d2f6a7b8c90")
