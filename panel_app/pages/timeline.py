@@ -17,7 +17,7 @@ from panel_app.rendering import Frame, render
 
 SECTIONS = ("filters", "list")
 LISTED = 200
-ROWS = 40  # entities in the picture; of more, those to which most happened
+ROWS, ROW_HEIGHT = 30, 44  # entities in the picture; of more, those to which most happened
 DEFAULT_SPAN = "7d"
 # A kind is told by its shape as well as by its colour.
 MARKERS = {
@@ -113,7 +113,7 @@ def shown_entities(happenings: Sequence[Happening]) -> list[str]:
     """The rows of the picture, in alphabetical order from above."""
     counts: dict[str, int] = {}
     for h in happenings:
-        counts[h.entity] = counts.get(h.entity, 0) + 1
+        counts[h.entity] = counts.get(h.entity, 0) + (1 if h.kind == "abstention" else 1000)  # silence is common
     return sorted(sorted(counts, key=lambda e: (-counts[e], e))[:ROWS], reverse=True)
 
 
@@ -157,7 +157,7 @@ class Follower:
             return
         span, rows = (found["start"][0], found["end"][0]), found["rows"][0]
         if fig.y_range.factors != rows:
-            fig.y_range.factors, fig.height = rows, max(170, 90 + 58 * len(rows))
+            fig.y_range.factors, fig.height = rows, max(170, 90 + ROW_HEIGHT * len(rows))
         if span != self._span and (fig.x_range.start, fig.x_range.end) == self._set:
             self._span = span
             margin = 0.015 * (span[1] - span[0])  # marks at the ends are whole

@@ -1,5 +1,6 @@
 """What happened to each entity over time: anomalies, predictions, incidents, failures, deploys, responses, silence."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,7 +42,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class TimelineView:
-    """Happenings, newest first, at most MOST; `total` counts those that are cut off, too."""
+    """Happenings, newest first, at most MOST, and no more of a kind than its share; `total` counts all of them."""
 
     start: datetime
     end: datetime
@@ -57,11 +58,11 @@ def timeline_view(connection: psycopg.Connection[Any], wanted: Wanted) -> Timeli
     start = end - wanted.span
     parameters = {
         "start": start, "end": end, "ns": wanted.namespace, "entity": wanted.entity, "kinds": list(wanted.kinds),
-        "most": MOST,
+        "most": MOST // max(len(wanted.kinds), 1),  # of each, so that none crowds out the others
     }  # fmt: skip
-    found = tuple(rows(connection, Happening, _HAPPENINGS.format(limit="limit %(most)s"), parameters))
+    found = tuple(rows(connection, Happening, _HAPPENINGS.format(limit="where nth <= %(most)s"), parameters))
     total = len(found)
-    if total == MOST:
+    if max(Counter(h.kind for h in found).values(), default=0) == parameters["most"]:
         everything = f"select count(*) from ({_HAPPENINGS.format(limit='')}) c"  # noqa: S608 (constants)
         counted = connection.execute(everything.encode(), parameters)
         total = int((counted.fetchone() or (total,))[0])
@@ -80,6 +81,7 @@ select coalesce((
 
 _HAPPENINGS = """
 select kind, entity, at, until, text, state, incident_id, episode from (
+select h.*, row_number() over (partition by kind order by at desc, entity) as nth from (
     select 'failure' as kind, f.entity, f.failed_at as at, f.recovered_at as until, f.signal as text,
            case when f.predicted then 'predicted' else 'not predicted' end as state,
            i.incident_id::text, case when f.predicted then f.episode::text end as episode
@@ -128,7 +130,7 @@ select kind, entity, at, until, text, state, incident_id, episode from (
 where (%(ns)s = ''
        or coalesce(substring(h.entity from '^([^/]*)/'), '') = case when %(ns)s = '-' then '' else %(ns)s end)
   and (%(entity)s = '' or h.entity = %(entity)s)
-order by at desc, kind, entity {limit}
+) ranked {limit} order by at desc, kind, entity
 """
 
 _ENTITIES = """
