@@ -30,7 +30,7 @@ pytestmark = pytest.mark.browser
 if not CHROMIUM.exists():
     pytest.skip("needs a system Chromium: apt-get install chromium", allow_module_level=True)
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright  # noqa: E402
 
 
 class Dashboard:
@@ -42,7 +42,11 @@ class Dashboard:
         settings = {"POSTGRES_URL": postgres_url, "HOME": str(home), "DASHBOARD_PORT": str(self.port)} | more
         self.environment = os.environ | {f"FOREWARN_{k}": v for k, v in settings.items()}
         self.process = self.start()
-        wait_for_port(self.port, 90)
+        try:
+            wait_for_port(self.port, 240)
+        except TimeoutError:
+            self.process.kill()
+            raise
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -346,6 +350,34 @@ def test_hostile_names_and_logs_are_inert(dashboard: Dashboard, page: Page) -> N
             db.execute("delete from anomalies where entity = %s", (entity,))
             db.execute("delete from smoke_results where entity = %s", (entity,))
             db.execute("delete from silences where author = %s", (HOSTILE,))
+
+
+def test_a_page_is_sent_with_its_content_and_what_is_sent_early_waits(
+    dashboard: Dashboard, browser: Browser, incident: Incident
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    address = f"{dashboard.url}/risk?incident={incident.incident_id}"
+    page.goto(dashboard.url)  # a reader came before: the answer is known
+    page.goto(address)
+    expect(page.locator(".countdown .big")).to_have_text("2.1 h")
+    context.close()
+    context = browser.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url))
+    held: list[Route] = []
+    page.route("**/panel.min.js*", held.append)
+    page.goto(address, wait_until="domcontentloaded")
+    page.get_by_role("button", name="Confirm").first.click()  # before the page is live
+    expect(page.locator("form[data-early]")).to_have_count(1)
+    page.unroute("**/panel.min.js*")
+    for route in held:
+        route.continue_()
+    expect(page.locator(".answers")).to_contain_text("confirmed", timeout=30_000)
+    page.wait_for_selector("html.loaded", state="attached")
+    assert [u for u in asked if not u.startswith((dashboard.url, "data:", "blob:"))] == []
+    context.close()
 
 
 def test_the_theme_is_switched_by_keyboard_and_remembered(dashboard: Dashboard, page: Page) -> None:
