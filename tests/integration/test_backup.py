@@ -25,8 +25,8 @@ from forewarn.risk.bundle import sha256
 from forewarn.services.stack.postgres import programs
 from forewarn.stores.backup import PARTS, Restored, back_up, restore
 from forewarn.stores.backup_archive import DATABASE, MANIFEST, ArchiveReader, BackupError, Manifest
-from forewarn.stores.backup_programs import program
 from forewarn.stores.backup_files import Source
+from forewarn.stores.backup_programs import program
 from forewarn.stores.retention import drop_days
 from forewarn.stores.schema import VERSIONS, SchemaIsNewerError, create_tables, known_revisions, state_of
 
