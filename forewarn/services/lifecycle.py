@@ -1,6 +1,8 @@
 """How a process of Forewarn begins and ends: its log and its signals."""
 
+import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -14,6 +16,8 @@ from forewarn.config.settings import Settings
 from forewarn.stores.schema import SchemaIsNewerError, create_tables
 
 logger = structlog.get_logger(__name__)
+
+THREAD_BROKE = 70  # exit status
 
 
 def configure_logging(settings: Settings) -> None:
@@ -40,6 +44,20 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def end_with_threads() -> None:
+    """End the process where one of its threads ends by a fault (no memory, say): whoever supervises it starts it anew,
+    while a service without its heartbeat, its deliveries or its senders would go on and look well."""
+
+    def end(fault: threading.ExceptHookArgs) -> None:
+        if fault.exc_type is not SystemExit:
+            with contextlib.suppress(MemoryError):
+                name = fault.thread.name if fault.thread else "unknown"
+                logger.critical("a thread broke, the process ends", thread=name, exc_info=fault.exc_value)
+            os._exit(THREAD_BROKE)
+
+    threading.excepthook = end
 
 
 def stop_event() -> threading.Event:

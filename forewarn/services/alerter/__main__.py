@@ -21,7 +21,7 @@ from forewarn.services.alerter.rules import RuleWatcher
 from forewarn.services.alerter.session import LogUnavailableError, Session, leadership
 from forewarn.services.alerter.switchboard import Switchboard
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event
 from forewarn.services.metrics import MetricsServer
 from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
@@ -113,6 +113,7 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings)
     configure_tracing("alerter")
+    end_with_threads()
     try:
         run(settings, stop_event())
     except SchemaIsNewerError as error:

@@ -10,7 +10,7 @@ from forewarn.config.settings import Settings
 from forewarn.services.archiver.service import Archiver
 from forewarn.services.archiver.tending import Tending
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
+from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event, wait_for_tables
 from forewarn.services.metrics import MetricsServer
 from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
@@ -23,6 +23,7 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings)
     configure_tracing("archiver")
+    end_with_threads()
     stop = stop_event()
     url = settings.postgres_url.get_secret_value()
     try:

@@ -9,7 +9,7 @@ import structlog
 from forewarn.config.settings import Settings
 from forewarn.services.connector.service import Connector
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, stop_event, wait_for_tables
+from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event, wait_for_tables
 from forewarn.services.metrics import MetricsServer
 from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
@@ -25,6 +25,7 @@ def main() -> None:
     configure_logging(settings)
     configure_tracing("connector")
     os.nice(_NICE)
+    end_with_threads()
     stop = stop_event()
     url = settings.postgres_url.get_secret_value()
     try:

@@ -10,7 +10,7 @@ from forewarn.config.settings import Settings
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.kafka_source.routes import routes
 from forewarn.services.kafka_source.service import KafkaSource
-from forewarn.services.lifecycle import configure_logging, stop_event
+from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event
 from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
 from forewarn.telemetry.scrub_rules import load_rules
@@ -22,6 +22,7 @@ def main() -> None:
     """Exits with a sentence where no topic is configured, or a setting is not understood."""
     settings = Settings()
     configure_logging(settings)
+    end_with_threads()
     stop = stop_event()
     try:
         known = routes(settings)
