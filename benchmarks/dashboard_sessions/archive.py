@@ -102,7 +102,9 @@ def _health(connection: psycopg.Connection[Any], now: datetime) -> None:
 
 def _looks(connection: psycopg.Connection[Any], now: datetime) -> None:
     columns = "at raised false_pages service_seconds services clocks reason"
-    looks = ((now - n * HOUR, 0.1, int(n % 90 == 0), 3.6e6, 1000, "{}", "as budgeted") for n in range(28 * 24))
+    looks = (
+        (now - n * HOUR, 0.1, int(n % 90 == 0), 3.6e6, 1000, "{}", "as budgeted") for n in reversed(range(28 * 24))
+    )
     copy(connection, "alarm_control", columns, looks)
     run = uuid.uuid4()
     smoke = (
