@@ -13,11 +13,13 @@ PYTEST_ARGS ?=
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # torch without CUDA: from where pip is told to look, else from PyTorch's own index
 TORCH := $(if $(UV_FIND_LINKS),,--torch-backend cpu)
+# of the lock only tests and those who choose it need Spark (336 MB, and Java): docs/scaling.md
+SPARK := '^(pyspark|py4j)=='
 ifneq ($(wildcard ../shared/data),)
 export FOREWARN_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install demo up test check audit format lock protos env-example metrics-reference screenshots bench chaos clean
+.PHONY: help install demo up spark test check audit format lock protos env-example metrics-reference screenshots bench chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,7 +43,7 @@ install: ## Install the locked environment into .venv (skipped when nothing chan
 	echo "[2/4] uv, which installs the rest"
 	[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	echo "[3/4] $$(grep -cE '^[a-zA-Z0-9]' requirements.lock) packages of requirements.lock (the large ones: torch, pyarrow, llvmlite)"
-	$(BIN)/uv pip install --python $(BIN)/python --no-deps $(TORCH) -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps $(TORCH) -r <(grep -vE $(SPARK) requirements.lock)
 	echo "[4/4] forewarn itself"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	cp requirements.lock .venv/.installed.lock
@@ -54,7 +56,10 @@ demo: install ## Show the whole of it: start, feed, train, predict, resolve (ARG
 up: install ## Start the embedded stack (ARGS=--detach leaves it running)
 	@$(BIN)/forewarn up $(ARGS)
 
-test: install check ## Check and run all tests (PYTEST_ARGS='-k gateway' runs some)
+spark: install ## Install Spark beside the rest, for FOREWARN_OFFLINE_STORE=spark and its test
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r <(grep -E $(SPARK) requirements.lock)
+
+test: install check spark ## Check and run all tests (PYTEST_ARGS='-k gateway' runs some)
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: install ## Lint, format, types, layers
