@@ -20,10 +20,12 @@ _COLUMNS = "series_id, time, min, max, mean, count, last"
 _REPLACE = """on conflict (series_id, time) do update set
     min = excluded.min, max = excluded.max, mean = excluded.mean, count = excluded.count, last = excluded.last"""
 _KEEP = "on conflict (series_id, time) do nothing"
+# PostgreSQL's avg fails beyond 1e154, and with it the roll-up of all others.
 # Stale marks are NaN, which PostgreSQL holds equal to itself.
 _FROM_SAMPLES = """
 insert into metric_rollups_5m ({columns})
-select series_id, date_bin('5 min', time, '2000-01-01+00') as cell, min(value), max(value), avg(value), count(*),
+select series_id, date_bin('5 min', time, '2000-01-01+00') as cell, min(value), max(value),
+       avg(least(greatest(value, -1e150), 1e150)), count(*),
        (array_agg(value order by time desc))[1]
 from metric_samples
 where time >= %(start)s and time < %(stop)s and value <> 'NaN'

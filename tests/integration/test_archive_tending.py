@@ -144,3 +144,13 @@ def test_samples_from_before_there_were_roll_ups_are_rolled_up(
 def test_wide_cells_are_made_of_roll_ups() -> None:
     widths = [best_width(timedelta(minutes=m)) for m in (1, 19, 20, 239, 240)]
     assert widths == [None, None, FIVE_MINUTES, FIVE_MINUTES, HOUR]
+
+
+def test_absurd_values_do_not_keep_others_from_being_rolled_up(connection: psycopg.Connection) -> None:
+    values = np.array([1e308, -1e308, 1e308, 5.0])
+    series = (Series("a/b", "absurd"), Series("a/b", "good"))
+    times = (int(START.timestamp()) + np.arange(4)) * 10**9
+    SampleWriter().write(connection, [SampleBatch(series, np.array([0, 0, 0, 1]), times, values)])
+    assert roll_up_due(connection, quiet=NOW) == 1
+    rows = connection.execute(b"select max, mean from metric_rollups_1h order by max").fetchall()
+    assert rows == [(5.0, 5.0), (1e308, pytest.approx(1e150 / 3))]

@@ -20,6 +20,7 @@ from forewarn.telemetry.samples import Series, namespace_of
 R = TypeVar("R")
 
 _MOST_ENTITIES = 5_000  # of a partition; beyond it the one silent for longest is forgotten
+_LATEST = 2**63 - 1 - 366 * 86_400 * NANOSECONDS  # of times in nanoseconds: in the year 2261
 _CLOCKS = ""  # the name under which a stream's clocks are dumped; no entity has it
 
 
@@ -94,6 +95,9 @@ class SignalStream(Generic[R]):
         """Count the records of one message; samples of the buckets that are over."""
         parts: dict[str, list[R]] = {}
         for record in records:
+            if self._kind.time(record) > _LATEST:
+                self.counters["late"] += 1  # no bucket can end after it: an absurd clock, left out like what is late
+                continue
             parts.setdefault(self._kind.entity(record), []).append(record)
         told: list[EntitySignals] = []
         for entity, part in parts.items():

@@ -7,6 +7,7 @@ from connector_records import line, read
 from forewarn.telemetry.connectors.kinds import LOGS
 from forewarn.telemetry.connectors.options import Options
 from forewarn.telemetry.connectors.stream import SignalStream
+from forewarn.telemetry.otlp_logs import LogRecord
 
 OPTIONS = Options(bucket=10, allowance=30, alive=60, learning=0)
 
@@ -100,3 +101,10 @@ def test_what_came_first_later_has_no_zeros_before() -> None:
     quiet = dict.fromkeys(range(50, 71, 10), 0.0)
     assert read(told, "log.severity.rate{log.severity=INFO}") == {10: 0.1, 20: 0.1, 30: 0.0, 40: 0.0} | quiet
     assert read(told, "log.severity.rate{log.severity=ERROR}") == {40: 0.1} | quiet
+
+
+def test_a_clock_at_the_end_of_time_is_left_out() -> None:
+    stream = SignalStream(LOGS, OPTIONS)
+    assert stream.take([line(1), LogRecord(2**63 - 1, "shop/api", "INFO", "hello")]) == []
+    assert stream.counters == {"records": 1, "late": 1}
+    assert read(stream.close_idle(), "log.records.rate") == {10: 0.1}
