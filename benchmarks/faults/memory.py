@@ -41,7 +41,7 @@ def squeezed(service: str) -> Callable[[Scene, Report], None]:
 def broker_full(scene: Scene, report: Report) -> None:
     """More is put on the log than the broker may hold: it is started anew with an empty log."""
     before = scene.stack.service("broker").restarts
-    to = producer(scene.stack.settings.kafka_bootstrap, 5)
+    to = producer(scene.stack.settings.kafka_bootstrap, 0)
     rng, until = np.random.default_rng(3), time.monotonic() + _FLOOD_SECONDS
     while scene.stack.service("broker").restarts == before:
         with contextlib.suppress(BufferError):
