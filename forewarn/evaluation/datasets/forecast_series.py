@@ -107,6 +107,8 @@ def _timed(path: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
     seconds = _seconds(table[found], minutes=names[found] in _MINUTES)
     others = table.drop(columns=[column for column, name in names.items() if name in times or name in _MINUTES])
     numbers = others.select_dtypes("number").astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    if not numbers.shape[1]:
+        raise DatasetError(f"{path} has no column of numbers beside its times")
     order = np.argsort(seconds, kind="stable")[: int(np.isfinite(seconds).sum())]
     if not len(order):
         raise DatasetError(f"{path} has no row with a time in its column {found!r}")

@@ -111,10 +111,10 @@ def _span(history: History, test_from: date | None) -> _Span:
             raise DatasetError(f"--test-from {test_from} lies outside the data: {_day(begin)} to {_day(end)}")
         return _Span(cut, end, chosen=False)
     late = _day(int(np.ceil(end - (end - _bulk_begin(history)) / 4)))
-    cut = _next_month(late)
-    if (_day(end) - cut).days < max(HORIZONS):  # short data: the last month that leaves the longest horizon
-        cut = _day(end - max(HORIZONS)).replace(day=1)
-    return _Span((cut - _EPOCH).days, end, chosen=True)
+    month = _next_month(late)
+    if end - (month - _EPOCH).days < max(HORIZONS):  # short data: the last month that leaves the longest horizon
+        month = _day(end - max(HORIZONS)).replace(day=1)
+    return _Span((month - _EPOCH).days, end, chosen=True)
 
 
 def _bulk_begin(history: History) -> int:
