@@ -13,7 +13,7 @@ const sameKind = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeNam
 
 function patchAttributes(old, fresh) {
   for (const { name } of [...old.attributes]) {
-    const kept = name === "open" || name === "disabled" || (name === "title" && old.nodeName === "FW-TIME")
+    const kept = name === "open" || name === "disabled" || name === "data-early" || (name === "title" && old.nodeName === "FW-TIME")
     if (!fresh.hasAttribute(name) && !kept) old.removeAttribute(name)
   }
   for (const { name, value } of fresh.attributes) {
