@@ -20,10 +20,11 @@ class Palette:
     good: str
     late: str
     bad: str
+    surface: str
 
 
-LIGHT = Palette("#1b2330", "#5b6675", "#e3e7ec", "#2563b8", "#b93815", "#22806a", "#a86400", "#b93815")
-DARK = Palette("#e6eaf0", "#97a3b3", "#27313d", "#7fb0ff", "#ff8f66", "#5fc2a8", "#f0b24a", "#ff8f66")
+LIGHT = Palette("#1b2330", "#5b6675", "#e3e7ec", "#2563b8", "#b93815", "#22806a", "#a86400", "#b93815", "#ffffff")
+DARK = Palette("#e6eaf0", "#97a3b3", "#27313d", "#7fb0ff", "#ff8f66", "#5fc2a8", "#f0b24a", "#ff8f66", "#171e27")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def plain_figure(palette: Palette, height: int, times: bool = False, **options: 
     """A figure of full width without ornament; wheel and drag zoom time charts only."""
     tools = "xpan,xbox_zoom,reset" if times else ""
     fig = figure(height=height, sizing_mode="stretch_width", tools=tools, toolbar_location=None, **options)
-    fig.background_fill_color = fig.border_fill_color = None
+    fig.background_fill_color = None
+    fig.border_fill_color = palette.surface  # opaque: else what was drawn before the page had its width shines through
     fig.outline_line_color = None
     fig.min_border_left = 56
     for axis in fig.axis:
