@@ -12,6 +12,7 @@ import psycopg
 import pyarrow.compute as pc
 
 from bentos import model_store
+from forewarn.evaluation.lifecycle.retraining import DRIFTED_SHARE, DriftReport
 from forewarn.evaluation.model_metrics import known_outcome
 from forewarn.features.definitions import FEATURE_NAMES, HORIZON_STEPS
 from forewarn.risk.bundle import BundleError, load_bundle
@@ -63,6 +64,7 @@ def drift_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.
         "prediction_drift": said and round(said["score"], 4), "target_drift": came and round(came["score"], 4),
         "missing_share": round(missing["current"], 4),
     }  # fmt: skip
+    summary["told"] = str(DriftReport(datetime.now(UTC), pooled, lasting))
     record_report(scope, "drift", path, summary)
     surest = sorted(judged.items(), key=lambda item: item[1].chance)
     context.log.info("%.0f %% of the features drifted; %d of %d signals moved", 100 * pooled, len(lasting), len(judged))
@@ -174,8 +176,6 @@ def evidently_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path)
 @dg.asset_check(asset=drift_report, description="Less than 40 % of the features and no signal moved.")
 def features_have_not_drifted(context: dg.AssetCheckExecutionContext, scope: TrainingScope) -> dg.AssetCheckResult:
     """A warning: whether to train again is the retraining sensor's decision."""
-    from forewarn.evaluation.lifecycle.retraining import DRIFTED_SHARE
-
     event = context.instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
     materialization = event.asset_materialization if event else None
     known = materialization.metadata if materialization else {}
