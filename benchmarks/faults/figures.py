@@ -73,6 +73,8 @@ def _archived(samples: Archived, lines: Archived, reports: Sequence[Report], for
 
 def _told(before: Told, after: Told) -> list[Result]:
     rises = f"of {before.rises} rises"
+    if not before.rises:  # too short a run to say anything
+        return [Result("failures that nobody was told of before", None, "failures", note="no rise came to its end")]
     return [
         at_most("failures that nobody was told of before", len(before.untold), "failures", 0, note=rises),
         at_most("risks told twice", len(before.again), "risks", 0, note=rises),
