@@ -25,7 +25,7 @@ def squeezed(service: str) -> Callable[[Scene, Report], None]:
         for process in limited:
             with contextlib.suppress(psutil.Error):
                 process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms + _ROOM, psutil.RLIM_INFINITY))
-        scene.hold(1 / 3)
+        scene.hold(1 / 5)
         for process in limited:
             with contextlib.suppress(psutil.Error):
                 process.rlimit(psutil.RLIMIT_AS, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
