@@ -373,7 +373,7 @@ def test_a_page_is_sent_with_its_content_and_what_is_sent_early_waits(
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url))
     held: list[Route] = []
-    page.route("**/panel.min.js*", held.append)
+    page.route("**/panel.min.js*", lambda route: held.append(route))
     page.goto(address, wait_until="commit")
     page.get_by_role("button", name="Confirm").first.click()  # before the page is live
     expect(page.locator("form[data-early]")).to_have_count(1)
