@@ -8,9 +8,10 @@ import typer
 
 from forewarn.cli.failure import CommandError
 from forewarn.cli.options import Home
+from forewarn.cli.team_files import alerting_policy
 
 if TYPE_CHECKING:
-    from forewarn.alerting.policy import Policy, RouteSpec
+    from forewarn.alerting.policy import RouteSpec
     from forewarn.config.settings import Settings
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ def check(file: File = None, home: Home = None) -> None:
     from forewarn.alerting.registry import missing_settings
 
     settings = _settings(home)
-    policy = _policy(file, settings)
+    policy = alerting_policy(settings, file)
     console = Console(highlight=False, soft_wrap=True)
     tree = Tree("[bold]routes[/]")
     _add_route(tree, policy.route, "everything")
@@ -65,7 +66,7 @@ def route(
     """Show which routes and channels an incident with these labels takes."""
     from rich.console import Console
 
-    policy = _policy(file, _settings(home))
+    policy = alerting_policy(_settings(home), file)
     given = dict(pair.split("=", 1) for pair in labels if "=" in pair)
     if len(given) != len(labels):
         raise CommandError("write labels as NAME=VALUE, such as severity=critical")
@@ -99,7 +100,7 @@ def test(
     from forewarn.alerting.sample import sample_notification
 
     settings = _settings(home)
-    policy = _policy(file, settings)
+    policy = alerting_policy(settings, file)
     spec = policy.channels.get(channel)
     if spec is None:
         raise CommandError(f"there is no channel '{channel}': there are {', '.join(policy.channels)}")
@@ -124,21 +125,6 @@ def _settings(home: Path | None) -> "Settings":
     from forewarn.config.running import settings_with_sources
 
     return settings_with_sources(home)[0]
-
-
-def _policy(file: Path | None, settings: "Settings") -> "Policy":
-    from forewarn.alerting.defaults import default_policy
-    from forewarn.alerting.policy_file import PolicyError, load_policy
-
-    path = file or settings.alerting
-    if path is None:
-        return default_policy(settings)
-    try:
-        return load_policy(path)
-    except PolicyError as error:
-        raise CommandError(f"{path} cannot be used:\n{error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}") from None
 
 
 def _add_route(tree: object, route: "RouteSpec", title: str) -> None:

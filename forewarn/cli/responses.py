@@ -11,6 +11,8 @@ import typer
 from forewarn.cli.database import connected, settings_of_stack
 from forewarn.cli.failure import CommandError
 from forewarn.cli.options import Home
+from forewarn.cli.team_files import alerting_policy, read_file
+from forewarn.config.running import client_settings
 
 if TYPE_CHECKING:
     import psycopg
@@ -43,8 +45,8 @@ def check(file: File = None, home: Home = None) -> None:
     from forewarn.alerting.matching import describe
     from forewarn.risk.quantities import format_duration
 
-    settings = _settings(home)
-    found = _load(file, settings, _policy(settings))
+    settings = client_settings(home)
+    found = _load(file, settings, alerting_policy(settings))
     for one in found.responses:
         live = "dry run" if one.dry_run else f"approval {one.approval}"
         _print(f"[bold]{_safe(one.name)}[/] ({one.kind}, {live}): {_safe(describe(one.match))}")
@@ -68,8 +70,8 @@ def test(
     home: Home = None,
 ) -> None:
     """Show exactly what each response would run or send about an incident, and why it would not."""
-    settings = _settings(home)
-    policy = _policy(settings)
+    settings = client_settings(home)
+    policy = alerting_policy(settings)
     chosen = [one for one in _load(file, settings, policy).responses if response in ("", one.name)]
     if not chosen:
         raise CommandError(f"the file has no response '{response}'")
@@ -242,36 +244,12 @@ def _doubts(found: "ResponsesFile", settings: "Settings") -> list[str]:
 
 
 def _load(file: Path | None, settings: "Settings", policy: "Policy") -> "ResponsesFile":
-    from forewarn.alerting.policy_file import PolicyError
     from forewarn.alerting.responses.file import load_responses
 
     path = file or settings.responses
     if path is None:
         raise CommandError("name a file of responses, or set FOREWARN_RESPONSES (docs/responses.md shows one)")
-    try:
-        return load_responses(path, policy.known_labels())
-    except PolicyError as error:
-        raise CommandError(f"{path} cannot be used:\n{error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}") from None
-
-
-def _policy(settings: "Settings") -> "Policy":
-    from forewarn.alerting.defaults import default_policy
-    from forewarn.alerting.policy_file import PolicyError, load_policy
-
-    if settings.alerting is None:
-        return default_policy(settings)
-    try:
-        return load_policy(settings.alerting)
-    except (PolicyError, OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"the alerting file {settings.alerting} cannot be used: {error}") from None
-
-
-def _settings(home: Path | None) -> "Settings":
-    from forewarn.config.running import client_settings
-
-    return client_settings(home)
+    return read_file(path, lambda path: load_responses(path, policy.known_labels()))
 
 
 def _print(text: str) -> None:

@@ -8,6 +8,8 @@ import typer
 
 from forewarn.cli.failure import CommandError
 from forewarn.cli.options import Home
+from forewarn.cli.team_files import alerting_policy, read_file
+from forewarn.config.running import client_settings
 
 if TYPE_CHECKING:
     from forewarn.alerting.policy import Policy
@@ -33,8 +35,8 @@ def check(file: File = None, home: Home = None) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    settings = _settings(home)
-    policy = _policy(settings)
+    settings = client_settings(home)
+    policy = alerting_policy(settings)
     rules = _load(file, settings, policy)
     console = Console(highlight=False, soft_wrap=True)
     for rule in rules.rules:
@@ -67,8 +69,8 @@ def test(
     from forewarn.stores.rule_facts import TooManySeriesError
     from forewarn.stores.rule_history import try_rules
 
-    settings = _settings(home)
-    policy = _policy(settings)
+    settings = client_settings(home)
+    policy = alerting_policy(settings)
     rules = _load(file, settings, policy).rules
     chosen = [r for r in rules if rule in ("", r.name)]
     if not chosen:
@@ -155,36 +157,12 @@ def _signals(settings: "Settings") -> set[str]:
 
 
 def _load(file: Path | None, settings: "Settings", policy: "Policy") -> "RulesFile":
-    from forewarn.alerting.policy_file import PolicyError
     from forewarn.alerting.rules.file import load_rules
 
     path = file or settings.rules
     if path is None:
         raise CommandError("name a file of rules, or set FOREWARN_RULES (docs/rules.md shows how one is written)")
-    try:
-        return load_rules(path, set(policy.channels))
-    except PolicyError as error:
-        raise CommandError(f"{path} cannot be used:\n{error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}") from None
-
-
-def _policy(settings: "Settings") -> "Policy":
-    from forewarn.alerting.defaults import default_policy
-    from forewarn.alerting.policy_file import PolicyError, load_policy
-
-    if settings.alerting is None:
-        return default_policy(settings)
-    try:
-        return load_policy(settings.alerting)
-    except (PolicyError, OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"the alerting file {settings.alerting} cannot be used: {error}") from None
-
-
-def _settings(home: Path | None) -> "Settings":
-    from forewarn.config.running import client_settings
-
-    return client_settings(home)
+    return read_file(path, lambda path: load_rules(path, set(policy.channels)))
 
 
 def _length(seconds: float) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from forewarn.cli.failure import CommandError
 from forewarn.cli.options import Home
+from forewarn.cli.team_files import alerting_policy
 
 if TYPE_CHECKING:
     from forewarn.alerting.policy import Policy
@@ -92,12 +93,9 @@ def _write_json(found: "WhyNot") -> None:
 def _policy(settings: "Settings") -> "Policy":
     """The alerting file's; one that cannot be used says so and is left out."""
     from forewarn.alerting.defaults import default_policy
-    from forewarn.alerting.policy_file import PolicyError, load_policy
 
-    if settings.alerting is None:
-        return default_policy(settings)
     try:
-        return load_policy(settings.alerting)
-    except (PolicyError, OSError, UnicodeDecodeError) as error:
-        typer.echo(f"the alerting file {settings.alerting} cannot be used and is left out: {error}", err=True)
+        return alerting_policy(settings)
+    except CommandError as error:
+        typer.echo(f"the alerting file is left out: {error}", err=True)
         return default_policy(settings)
