@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--entities", type=int, default=400, help=f"each sends {SERIES} series every 10 s")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two looks")
     options = parser.parse_args(arguments)
-    with TemporaryDirectory(prefix="forewarn-soak-") as folder:
+    with TemporaryDirectory(prefix="forewarn-soak-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the database runs as a user of its own
         home = Path(folder) / "home"
         home.mkdir()
