@@ -35,6 +35,7 @@ _RESIDUAL, _PROJECTED, _PROJECTED_STEPS = (
 )  # fmt: skip
 _RISING, _DROP, _NEW_HIGH, _FAILED = INDEX["rising_1h"], INDEX["drop_6h"], INDEX["new_high"], INDEX["failed_share_24h"]
 _RAMP = INDEX["log_steps_ramp"]
+_NEAR, _STILL_RISING = 0.9, 0.02  # shares of the limit: so near to it, so much higher than an hour ago
 _LOG_MOST = float(np.log1p(MAX_STEPS))
 _MISSING_1H, _MISSING_24H, _HISTORY = INDEX["missing_1h"], INDEX["missing_24h"], INDEX["log_history"]
 
@@ -144,16 +145,30 @@ def _rises(cells: F32, end: int, count: int, scale: float) -> tuple[float, float
 
 @njit(cache=True)
 def _safe_high(coarse: F32, end: int, limit: float) -> float:
-    """Highest cell of the week before the last six hours that no cell at the limit followed within six hours."""
-    high, failed = -np.inf, end + COARSE_CELLS
-    for i in range(end - 1, max(end - COARSE_CELLS, 0) - 1, -1):
+    """Highest cell of the week before the last six hours that no failure followed within six hours.
+
+    The cell after a failure is half of it, half of the repair, and counts as neither.
+    """
+    high = after = -np.inf
+    first, failed = max(end - COARSE_CELLS, 0), end + COARSE_CELLS
+    for i in range(end - 1, first - 1, -1):
         if np.isnan(coarse[i]):
             continue
-        if coarse[i] >= limit:
-            failed = i
-        elif i < end - SIX_HOURS and failed - i > SIX_HOURS:
-            high = max(high, coarse[i])
-    return high
+        if coarse[i] >= limit or _ended_short(coarse, i, first, end, limit):
+            failed, after = i, -np.inf
+            continue
+        high = max(high, after)
+        after = coarse[i] if i < end - SIX_HOURS and failed - i > SIX_HOURS else -np.inf
+    return max(high, after)
+
+
+@njit(cache=True)
+def _ended_short(coarse: F32, i: int, first: int, end: int, limit: float) -> bool:
+    """Whether a rise right below the limit ended in a fall by half within two cells: it was at the limit for less than
+    a cell (killed and restarted, cleaned up), so that no mean shows it."""
+    if coarse[i] < _NEAR * limit or i - 4 < first or not coarse[i] - coarse[i - 4] >= _STILL_RISING * limit:
+        return False
+    return bool(np.any(coarse[i + 1 : min(i + 3, end)] <= 0.5 * coarse[i]))
 
 
 @njit(cache=True)

@@ -27,7 +27,8 @@ def ramp_features(cells: F32, end: int, count: int, scale: float, width: float, 
 
     Teeth (garbage collection, rotation, restarts) are replaced by the running maximum since the first peak: only
     peaks that grow lead to the limit. The ramp begins where a level followed by a line fits best. A ramp that
-    slows down is continued as an exponential approach to its asymptote, which may lie below the limit.
+    slows down is continued as an exponential approach to its asymptote, which may lie below the limit. What was before
+    a failure that is over is another ramp.
     """
     out[:RAMP_FEATURES] = np.nan
     y = np.empty(count)
@@ -55,9 +56,15 @@ def ramp_features(cells: F32, end: int, count: int, scale: float, width: float, 
 
 @njit(cache=True)
 def _smooth(cells: F32, end: int, count: int, scale: float, width: float, y: F64, t: F64) -> int:
-    """Median of up to three neighbours: a spike of one cell is none. Returns the number of cells."""
-    n = 0
-    for i in range(max(end - count, 0), end):
+    """Median of up to three neighbours: a spike of one cell is none. Returns the number of cells.
+
+    They begin after the last cell at the limit and the one in which it was repaired.
+    """
+    n, begin = 0, max(end - count, 0)
+    for i in range(begin, end):
+        if cells[i] >= scale:
+            begin = i + 2
+    for i in range(begin, end):
         if not np.isnan(cells[i]):
             y[n], t[n] = cells[i] / scale, (i - end + 1) * width
             n += 1

@@ -64,6 +64,21 @@ def test_a_leak_is_told_ahead_and_its_failure_is_seen() -> None:
     assert all(r.predicted_at <= failure.at for r in risks)
 
 
+@pytest.mark.parametrize("hours_well", [2, 8, 30])  # within the ramp's window, within a day, with a season
+@pytest.mark.parametrize("minutes_down", [6, 40])  # less and more than a coarse cell
+def test_what_failed_and_was_repaired_is_told_ahead_again(hours_well: int, minutes_down: int) -> None:
+    well, down = np.full(60 * hours_well, 2e8), np.full(minutes_down, 1.05e9)
+    ramp = np.linspace(2e8, 1.05e9, 120)
+    values = np.concatenate([well[:120], np.full(120, 2e8), ramp, down, well, ramp, down])
+    values += np.random.default_rng(3).normal(0, 1e7, len(values))
+    risks, observations = run(values)
+    failures = [o.at for o in observations if isinstance(o, FailureObserved)]
+    opened = [r.predicted_at for r in risks if r.state == "open"]
+    assert len(failures) == 2
+    again = [at for at in opened if failures[0] < at < failures[1]]
+    assert again and timedelta(minutes=10) < failures[1] - again[0] < timedelta(minutes=120)
+
+
 def test_a_risk_says_why_and_what_to_do() -> None:
     risk = run(np.minimum(leak(), 1e9))[0][0]
     assert risk.mode == "memory_exhaustion"
