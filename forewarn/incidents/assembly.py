@@ -59,14 +59,15 @@ def state_of(episodes: Sequence[Episode], window: timedelta) -> str:
 
 
 def assess(cause: Episode, state: str, graph: ServiceGraph, previous: str | None) -> Severity:
-    """Severity of the likely cause, its time left and what depends on it."""
+    """Severity of the likely cause: its probability, its time left, and which services and users hang on it."""
     if state == "firing" or cause.risk is None:
         return severity_of(1.0, 0.0, 0, firing=True, previous=previous)
     if state != "predicted":
         return Severity(previous or "info", f"it is {state}")
     ttf = cause.risk.time_to_failure
     left = next((t for t in (ttf.p50, ttf.p10) if t is not None), cause.risk.horizon_seconds)
-    return severity_of(cause.risk.probability, left, len(graph.dependants(cause.entity)), False, previous)
+    dependants, users = len(graph.dependants(cause.entity)), graph.users_share(cause.entity)
+    return severity_of(cause.risk.probability, left, dependants, False, previous, users)
 
 
 def assemble(

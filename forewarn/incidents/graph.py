@@ -1,7 +1,7 @@
 """The service graph: who calls whom, and how far a trouble may travel along it."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MAX_HOPS = 4  # further away, everything is connected to everything
 
@@ -10,6 +10,8 @@ class ServiceGraph:
     """Calls between entities: a client depends on its server."""
 
     def __init__(self, edges: Iterable[tuple[str, str]] = ()) -> None:
+        self.users: Mapping[str, int] = {}  # by entity: users seen at it lately
+        self.all_users = 0
         self._servers: dict[str, set[str]] = {}
         self._clients: dict[str, set[str]] = {}
         self._below: dict[str, dict[str, int]] = {}  # what was asked before: a storm asks the same thousands of times
@@ -36,6 +38,12 @@ class ServiceGraph:
         if node not in self._above:
             self._above[node] = self._reach(node, self._clients)
         return set(self._above[node]) - {node}
+
+    def users_share(self, entity: str) -> float:
+        """Share of the users seen lately who hang on the entity: at least as many as at it or at any dependant."""
+        if not self.all_users:
+            return 0.0
+        return max(self.users.get(e, 0) for e in (entity, *self.dependants(entity))) / self.all_users
 
     def shared_servers(self, one: str, other: str) -> set[str]:
         """What both call directly."""

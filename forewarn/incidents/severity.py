@@ -1,4 +1,4 @@
-"""How bad an incident is: probability x time left x how many depend on it, with hysteresis."""
+"""How bad an incident is: probability x time left x how many services and users hang on it, with hysteresis."""
 
 import math
 from dataclasses import dataclass
@@ -18,18 +18,26 @@ class Severity:
 
 
 def severity_of(
-    probability: float, seconds_left: float, dependants: int, firing: bool, previous: str | None
+    probability: float,
+    seconds_left: float,
+    dependants: int,
+    firing: bool,
+    previous: str | None,
+    users_share: float = 0.0,
 ) -> Severity:
-    """Score = probability x 1/(1 + time left/4 h) x (1 + log2(1 + dependants)/4, at most 2).
+    """Score = probability x 1/(1 + time left/4 h) x impact, which is at most 2.
 
-    What has failed is critical. A level once reached is left only below 80 % of its threshold.
+    Impact is the higher of 1 + log2(1 + dependants)/4 and 1 + the share of users (0 to 1) who are seen at the entity
+    or at what depends on it: few services may hang on a front door, but everybody comes in by it. What has failed is
+    critical. A level once reached is left only below 80 % of its threshold.
     """
     if firing:
         return Severity("critical", "it has failed")
     urgency = 1 / (1 + max(seconds_left, 0.0) / HALF_URGENT_SECONDS)
-    impact = min(1 + math.log2(1 + dependants) / 4, 2.0)
+    impact = min(1 + max(math.log2(1 + dependants) / 4, users_share), 2.0)
     score = probability * urgency * impact
-    reason = f"probability {probability:.2f} x urgency {urgency:.2f} x impact {impact:.2f} = {score:.2f}"
+    seen = f" ({users_share:.0%} of users)" if users_share else ""
+    reason = f"probability {probability:.2f} x urgency {urgency:.2f} x impact {impact:.2f}{seen} = {score:.2f}"
     for level, threshold in THRESHOLDS:
         held = previous is not None and _RANK[previous] >= _RANK[level]
         if score >= threshold * (STICKINESS if held else 1.0):

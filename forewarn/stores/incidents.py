@@ -37,6 +37,9 @@ class IncidentStore(Protocol):
     def edges(self) -> list[tuple[str, str]]:
         """The service graph: client, server."""
 
+    def users(self) -> tuple[dict[str, int], int]:
+        """Users seen in the last hour of event time: by service, and all of them."""
+
     def unpublished(self, limit: int = 500) -> list[Incident]:
         """Versions that are not on the topic yet, in the order in which they were put."""
 
@@ -44,6 +47,11 @@ class IncidentStore(Protocol):
         """These versions are on the topic."""
 
 
+_USERS = b"""
+select service, count(distinct user_hash) from activity_events
+where time > (select max(at) from watermarks) - interval '1 hour' and user_hash is not null
+group by rollup (service)
+"""
 _PUT = """
 insert into incidents (incident_id, version, state, severity, entity, mode, title, opened_at, updated_at, failed_at,
                        payload)
@@ -130,6 +138,12 @@ class PostgresIncidents:
         """See IncidentStore."""
         rows = self._connection.execute(b"select client, server from service_edges order by client, server")
         return [(client, server) for client, server in rows]
+
+    def users(self) -> tuple[dict[str, int], int]:
+        """See IncidentStore."""
+        rows = self._connection.execute(_USERS).fetchall()
+        counts = {service: count for service, count in rows if service is not None}
+        return counts, next((count for service, count in rows if service is None), 0)
 
     def unpublished(self, limit: int = 500) -> list[Incident]:
         """See IncidentStore."""

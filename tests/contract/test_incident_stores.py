@@ -26,11 +26,18 @@ def incident(**changes: object) -> Incident:
 @pytest.fixture(params=["postgres", "memory"])
 def incidents(request: pytest.FixtureRequest) -> Iterator[IncidentStore]:
     if request.param == "memory":
-        yield InMemoryIncidents(SHOP_EDGES)
+        yield InMemoryIncidents(SHOP_EDGES, ({"shop/api": 1, "shop/gateway": 2}, 2))
         return
     with psycopg.connect(request.getfixturevalue("postgres_url")) as connection:
         for edge in SHOP_EDGES:
             connection.execute("insert into service_edges (client, server, last_seen) values (%s, %s, now())", edge)
+        connection.execute("insert into watermarks values ('shop', %s)", (at(0),))
+        seen = [("gateway", -5, "anna"), ("gateway", -5, "ben"), ("api", -5, "anna"), ("api", -90, "carl")]
+        for name, minutes, user in [*seen, ("api", -5, None)]:
+            row = (at(minutes), f"shop/{name}", "view", user)
+            connection.execute(
+                "insert into activity_events (time, service, action, user_hash) values (%s,%s,%s,%s)", row
+            )
         yield PostgresIncidents(connection)
 
 
@@ -82,6 +89,10 @@ def test_versions_are_published_in_order(incidents: IncidentStore) -> None:
     assert incidents.unpublished(limit=2) == versions[:2]
     incidents.mark_published(versions[:2])
     assert incidents.unpublished() == versions[2:]
+
+
+def test_users_of_the_last_hour_count_once(incidents: IncidentStore) -> None:
+    assert incidents.users() == ({"shop/api": 1, "shop/gateway": 2}, 2)
 
 
 def test_the_service_graph(incidents: IncidentStore) -> None:

@@ -59,6 +59,7 @@ class Casebook:
         self._merged_by: list[tuple[str, str]] | None = None  # edges by which merges were looked for
         self._graph = ServiceGraph(self._edges)
         self._learned, self._learned_at = CoOccurrence(), float("-inf")
+        self._users: tuple[dict[str, int], int] = {}, 0
         self._look_again: dict[str, datetime] = {i.incident_id: _AT_ONCE for i in stores.incidents.open_incidents()}
         self._track: dict[tuple[str, str], str] = {}
         self._like: dict[tuple[str, str, datetime, str], str] = {}
@@ -73,7 +74,9 @@ class Casebook:
             self._merge_by_graph()
             self._merged_by = self._edges
         if time.monotonic() - self._learned_at > _LEARN_SECONDS:
+            self._users = self._stores.incidents.users()
             self._learned, self._learned_at = learn(self._past.openings(), self._window), time.monotonic()
+        self._graph.users, self._graph.all_users = self._users
         self.forget_track_records()
 
     def forget_track_records(self) -> None:

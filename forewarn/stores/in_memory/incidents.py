@@ -11,7 +11,8 @@ from forewarn.telemetry.samples import namespace_of
 class InMemoryIncidents:
     """IncidentStore in dictionaries; `edges` is the service graph."""
 
-    def __init__(self, edges: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, edges: Iterable[tuple[str, str]] = (), users: tuple[dict[str, int], int] | None = None) -> None:
+        self._users = users or ({}, 0)
         self._versions: dict[str, dict[int, Incident]] = {}
         self._links: dict[str, str] = {}
         self._edges = sorted(edges)
@@ -55,6 +56,10 @@ class InMemoryIncidents:
     def edges(self) -> list[tuple[str, str]]:
         """See IncidentStore."""
         return list(self._edges)
+
+    def users(self) -> tuple[dict[str, int], int]:
+        """See IncidentStore."""
+        return self._users
 
     def unpublished(self, limit: int = 500) -> list[Incident]:
         """See IncidentStore."""

@@ -127,6 +127,15 @@ def test_severity_is_probability_times_time_left_times_impact(
     assert severity.level == level and f"probability {probability:.2f}" in severity.reason
 
 
+def test_what_many_users_hang_on_is_worse() -> None:
+    graph = ServiceGraph(SHOP_EDGES)
+    graph.users, graph.all_users = {"shop/gateway": 900, "shop/worker": 100}, 1000
+    assert graph.users_share("shop/gateway") == graph.users_share("shop/db") == 0.9, "the gateway depends on the db"
+    assert graph.users_share("shop/worker") == 0.1 and ServiceGraph(SHOP_EDGES).users_share("shop/db") == 0.0
+    few, many = (severity_of(0.6, 3600, 0, False, None, share) for share in (0.0, 0.9))
+    assert (few.level, many.level) == ("warning", "critical") and "90% of users" in many.reason
+
+
 def test_severity_falls_only_clearly_below_its_threshold() -> None:
     assert severity_of(0.6, 0, 0, False, None).level == "warning"
     assert severity_of(0.6, 0, 0, False, "critical").level == "critical"
