@@ -4,7 +4,7 @@ Time is counted in steps (window cells), so one model serves a signal sampled ea
 second. Every feature is dimensionless: relative to the signal's limit, to its own spread, or a count of steps.
 """
 
-FEATURE_VERSION = "3"
+FEATURE_VERSION = "4"
 
 MEDIUM_STEPS = 5  # steps in a cell of the medium window
 COARSE_STEPS = 15  # steps in a cell of the coarse window

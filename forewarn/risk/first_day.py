@@ -48,7 +48,7 @@ class FirstDayScorer:
     model. From the second day on a series has a season, and its trend against that is what counts.
     """
 
-    version: str = "first-day-3"
+    version: str = "first-day-4"
     threshold: float = 0.5
 
     def survival(self, features: F64) -> F64:

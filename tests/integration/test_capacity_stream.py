@@ -135,7 +135,7 @@ def test_no_second_risk_where_the_minute_path_told_one(settings: Settings) -> No
         minute = Risk(
             "0b0f2a3e-0d4d-4c44-9a58-0d6f5f0b7d11", 0, "open", "shop/db", DISK, "disk_full", soon, 21_600.0, 0.9,
             TimeToFailure(3600.0, 7200.0, 10_800.0, 0.1), 95 * GIB, 100 * GIB, "By", [], [], [], Forecast(),
-            "first-day-3",
+            "first-day-4",
         )  # fmt: skip
         PostgresLedger(db).add_risk(minute)
     (made,) = refresh(settings)

@@ -172,7 +172,7 @@ def test_models_are_taken_up_between_two_scorings_and_compared(
     def serves(version: str) -> Callable[[], bool]:
         return lambda: predictor.versions() == {version}
 
-    assert predictor.versions() == {"first-day-3"}
+    assert predictor.versions() == {"first-day-4"}
     model_versions.promote(registry, "m-1", "test", "first")
     wait_for("the first champion", serves("m-1"))
     model_versions.begin_shadow(registry, "m-2", "test", "to compare")
@@ -180,18 +180,18 @@ def test_models_are_taken_up_between_two_scorings_and_compared(
     some_more(load, 2 * SAMPLE_STEPS + AHEAD)
     model_versions.promote(registry, "m-2", "test", "better")
     wait_for("the second champion", serves("m-2"))
-    assert [s.version for s in predictor.models.models.fallbacks] == ["m-1", "first-day-3"]
+    assert [s.version for s in predictor.models.models.fallbacks] == ["m-1", "first-day-4"]
     some_more(load)
     model_versions.roll_back(registry, "test", "worse")
     wait_for("the first champion again", serves("m-1"))
-    assert [s.version for s in predictor.models.models.fallbacks] == ["first-day-3"]
+    assert [s.version for s in predictor.models.models.fallbacks] == ["first-day-4"]
     some_more(load)
 
     for cells in predictor.cells.values():
         told = [version for _, version in cells]
         turns = [told[0], *(b for a, b in itertools.pairwise(told) if a != b)]
-        assert turns == ["first-day-3", "m-1", "m-2", "m-1"]
-    assert {risk.model_version for risk in predictor.risks} <= {"first-day-3", "m-1", "m-2"}
+        assert turns == ["first-day-4", "m-1", "m-2", "m-1"]
+    assert {risk.model_version for risk in predictor.risks} <= {"first-day-4", "m-1", "m-2"}
     wait_for("the rows of the comparison", lambda: len(rows_of(registry, "sample")) > 2 * ENTITIES)
     check_comparison(registry, predictor)
 
@@ -235,10 +235,10 @@ def test_a_champion_that_breaks_is_stepped_in_for_and_seen(
     predictor.serve(Models(broken, (first_day,)))
     wait_for("the champion", lambda: predictor.versions() == {"m-broken"})
     broken.broken.set()
-    wait_for("who steps in", lambda: predictor.versions() == {"first-day-3"})
+    wait_for("who steps in", lambda: predictor.versions() == {"first-day-4"})
     some_more(load)
     wait_for("its errors in the database", lambda: health(registry, "m-broken").errors > PARTITIONS)
-    seen, other = health(registry, "m-broken"), health(registry, "first-day-3", "fallback")
+    seen, other = health(registry, "m-broken"), health(registry, "first-day-4", "fallback")
     assert seen.error_share > 0
     assert seen.last_error == "RuntimeError: sabotaged"
     assert other.batches > 0
@@ -258,7 +258,7 @@ def test_a_shadow_that_breaks_or_dawdles_harms_nobody(
     shadow.broken.set()
     shadow.seconds = 0.0
     wait_for("its errors", lambda: health(registry, "m-shadow", "shadow").errors > PARTITIONS)
-    assert predictor.versions() == {"first-day-3"}
+    assert predictor.versions() == {"first-day-4"}
     assert predictor.stream.counters["champion_errors_total"] == 0
     predictor.serve(Models(first_day))
     some_more(load)
