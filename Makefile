@@ -60,7 +60,7 @@ spark: install ## Install Spark beside the rest, for FOREWARN_OFFLINE_STORE=spar
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r <(grep -E $(SPARK) requirements.lock)
 
 test: install check spark ## Check and run all tests (PYTEST_ARGS='-k gateway' runs some)
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: install ## Lint, format, types, layers
 	@$(BIN)/ruff check .
