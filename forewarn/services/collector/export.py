@@ -39,8 +39,9 @@ class Export:
             self._meters.pop(entity).close()
         resources: list[ResourceMetrics] = []
         for entity, mine in readings.items():
-            meter = self._meters.setdefault(entity, _EntityMeter(entity, self._host))
-            resources += meter.collect(mine)
+            if entity not in self._meters:  # each that is made is remembered by the SDK for good
+                self._meters[entity] = _EntityMeter(entity, self._host)
+            resources += self._meters[entity].collect(mine)
         taken = self._exporter.export(MetricsData(resources)) is MetricExportResult.SUCCESS
         self._say(taken)
         return taken
