@@ -173,6 +173,10 @@ def _stream(address: str, past: int, mine: int, gate: Any, count: Any, reports: 
             self._rebuild_to = {}  # all that is on the log is to be scored as it was
             self.counters["samples_total"], assigned = 0, len(partitions)
 
+        def _work(self, member: Any, messages: list[Any]) -> None:
+            super()._work(member, messages)  # what is at the end is counted, too, though no cell after it is due
+            count.value = int(self.counters["samples_total"])
+
     def gated() -> Scorer:
         nonlocal told
         count.value = int(stream.counters["samples_total"])
