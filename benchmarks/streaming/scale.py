@@ -22,11 +22,12 @@ _ARCHIVED_SCRAPES = 100
 
 def measure(entities: int = ENTITIES, scrape_count: int = SCRAPES) -> list[Result]:
     """1, 2 and 4 predictors on one group, then the cost of each part."""
-    with running_broker(4) as address:
-        send(address, history(Fleet(entities)))
-        send(address, scrapes(Fleet(entities), scrape_count))
-        past = entities * SERIES * HISTORY
-        runs = {n: run(address, "stream", n, past, past + entities * SERIES * scrape_count) for n in (1, 2, 4)}
+    past, runs = entities * SERIES * HISTORY, {}
+    for n in (1, 2, 4):
+        with running_broker(4) as address:  # a log of its own: what one has told is not scored again
+            send(address, history(Fleet(entities)))
+            send(address, scrapes(Fleet(entities), scrape_count))
+            runs[n] = run(address, "stream", n, past, past + entities * SERIES * scrape_count)
     results = []
     for n, one in runs.items():
         balance = min(one.samples) / max(one.samples)
