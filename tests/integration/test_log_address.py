@@ -53,7 +53,7 @@ def behind_tls(broker: str, certificate: tuple[Path, Path]) -> Iterator[str]:
 
 
 def ask(address: str) -> int:
-    return len(AdminClient({**reach(address), "log_level": 0}).list_topics(timeout=5).brokers)
+    return len(AdminClient({**reach(address), "log_level": 0}).list_topics(timeout=20).brokers)
 
 
 def test_tls_is_spoken_and_checked(

@@ -246,9 +246,16 @@ def test_predictors_come_and_go_and_nothing_is_lost_or_told_twice(own_broker: st
 
 
 def watermarks_first(address: str) -> int:
-    """The first cell that was scored."""
-    seen = [decode_observation(value) for value in read(address, topics.OBSERVATIONS)]
-    return min(int(o.at.timestamp()) * 10**9 // STEP_NS for o in seen if isinstance(o, Watermark))
+    """The first cell that was scored, once that is told."""
+    cells: list[int] = []
+
+    def told() -> bool:
+        seen = [decode_observation(value) for value in read(address, topics.OBSERVATIONS)]
+        cells[:] = [int(o.at.timestamp()) * 10**9 // STEP_NS for o in seen if isinstance(o, Watermark)]
+        return bool(cells)
+
+    wait_for("the first watermark", told)
+    return min(cells)
 
 
 def last_end(load: Load) -> int:
