@@ -165,6 +165,15 @@ def _words(error: Any) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
+def said_twice(root: yaml.Node, section: str, what: str, names: Sequence[str]) -> Iterator[Problem]:
+    """Entries of a section whose name one before them has: `there is a rule 'disk' already, number 1`."""
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if first.setdefault(name, number) != number:
+            text = f"there is a {what} '{name}' already, number {first[name] + 1}"
+            yield problem_at(root, (section, number, "name"), text)
+
+
 def problem_at(root: yaml.Node, loc: Loc, text: str) -> Problem:
     """A problem at the deepest node of this path that there is."""
     node, walked = root, list[str]()

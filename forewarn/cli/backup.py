@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from forewarn.cli.backup_source import database_settings, model_store, program_folders, source_of
+from forewarn.cli.database import database_errors
 from forewarn.cli.failure import CommandError
 from forewarn.cli.options import Home
 
@@ -51,7 +52,7 @@ def backup(
     with database_settings(console, home, needs_database="database" not in _names(without)) as settings:
         source = source_of(settings, _names(without), with_secrets, home)
         url = settings.postgres_url.get_secret_value()
-        with _told(), _progress(console) as progress:
+        with database_errors(), _progress(console) as progress:
             try:
                 manifest = back_up(file, url, source, program_folders(), progress)
             except BackupError as error:
@@ -77,7 +78,11 @@ def restore(
     try:
         with ArchiveReader(file) as archive:
             needs_database = DATABASE in archive.manifest.members
-            with database_settings(console, home, needs_database) as settings, _told(), _progress(console) as progress:
+            with (
+                database_settings(console, home, needs_database) as settings,
+                database_errors(),
+                _progress(console) as progress,
+            ):
                 url, folder = settings.postgres_url.get_secret_value(), settings.home.resolve()
                 done = put_back(archive, url, folder, model_store(folder), program_folders(), force, progress)
     except BackupError as error:
@@ -116,16 +121,6 @@ def _names(text: str) -> set[str]:
     if names - set(PARTS):
         raise CommandError(f"--without {', '.join(sorted(names - set(PARTS)))}: there are {', '.join(PARTS)}", status=2)
     return names
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    import psycopg
-
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise CommandError(f"PostgreSQL: {str(error).strip()}; is it up, and FOREWARN_POSTGRES_URL right?") from None
 
 
 @contextmanager

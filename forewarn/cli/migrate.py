@@ -1,15 +1,15 @@
 """`forewarn migrate`: which revision the database's tables are at, and bring them to this code's."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forewarn.cli.failure import CommandError
+from forewarn.cli.database import connected
 from forewarn.cli.options import Home
 
 if TYPE_CHECKING:
+    from forewarn.config.settings import Settings
     from forewarn.stores.schema import SchemaState
 
 app = typer.Typer(
@@ -21,9 +21,10 @@ app = typer.Typer(
 @app.command("status", epilog="Exit status: 0 the tables are those of this code, 1 they are not.")
 def status(home: Home = None) -> None:
     """Say which revision the database is at and which this code needs."""
+    from forewarn.config.running import client_settings
     from forewarn.stores.schema import known_revisions, require_known
 
-    state, known = _state(_address(home)), known_revisions()
+    state, known = _state(client_settings(home)), known_revisions()
     require_known(state)
     waiting = [] if state.revision == known[-1] else [r for r in known if r > (state.revision or "")]
     there = "no tables yet" if state.fresh else state.revision or "made before there were revisions"
@@ -39,32 +40,20 @@ def upgrade(
     home: Home = None,
 ) -> None:
     """Make or upgrade the tables."""
+    from forewarn.config.running import client_settings
     from forewarn.stores.schema import create_tables, pending_sql
 
-    url = _address(home)
-    state = _state(url)
+    settings = client_settings(home)
+    state = _state(settings)
     if sql:
         sys.stdout.write(pending_sql(state))
         return
-    came_to = create_tables(url)
+    came_to = create_tables(settings.postgres_url.get_secret_value())
     typer.echo(f"the tables are at revision {came_to} now" if came_to else "nothing to do")
 
 
-def _address(home: Path | None) -> str:
-    from forewarn.config.running import client_settings
-
-    return client_settings(home).postgres_url.get_secret_value()
-
-
-def _state(url: str) -> "SchemaState":
-    import psycopg
-
+def _state(settings: "Settings") -> "SchemaState":
     from forewarn.stores.schema import state_of
 
-    try:
-        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
-            return state_of(connection)
-    except psycopg.OperationalError as error:
-        raise CommandError(
-            f"PostgreSQL does not answer ({str(error).strip()}): is it up? On this machine: forewarn up --only postgres"
-        ) from None
+    with connected(settings, autocommit=True) as connection:
+        return state_of(connection)

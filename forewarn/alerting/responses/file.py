@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from forewarn.alerting.policy_file import PolicyError, Problem, problem_at, read_model
+from forewarn.alerting.policy_file import PolicyError, Problem, problem_at, read_model, said_twice
 from forewarn.alerting.responses.response import ResponsesFile
 from forewarn.alerting.rules.syntax import near
 
@@ -36,12 +36,8 @@ def parse_responses(text: str, name: str = "responses.yaml", labels: Set[str] | 
 
 def _contradictions(file: ResponsesFile, root: yaml.Node, labels: Set[str] | None) -> Iterator[Problem]:
     """What is well formed, but said twice or names a label that there is not."""
-    seen: dict[str, int] = {}
+    yield from said_twice(root, "responses", "response", [one.name for one in file.responses])
     for number, one in enumerate(file.responses):
-        if one.name in seen:
-            text = f"there is a response '{one.name}' already, number {seen[one.name] + 1}"
-            yield problem_at(root, ("responses", number, "name"), text)
-        seen.setdefault(one.name, number)
         for label in one.match:
             if labels is not None and label not in labels:
                 text = f"there is no label '{label}'{near(label, labels)}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from forewarn.alerting.policy_file import Problem, problem_at, read_model
+from forewarn.alerting.policy_file import Problem, problem_at, read_model, said_twice
 from forewarn.alerting.rules.rule import RulesFile
 from forewarn.alerting.rules.syntax import ConditionError, near, parse
 
@@ -43,12 +43,8 @@ def _conditions(root: yaml.Node) -> Iterator[Problem]:
 
 def _contradictions(file: RulesFile, root: yaml.Node, channels: Set[str] | None) -> Iterator[Problem]:
     """What is well formed, but said twice or names something that does not exist."""
-    seen: dict[str, int] = {}
+    yield from said_twice(root, "rules", "rule", [rule.name for rule in file.rules])
     for number, rule in enumerate(file.rules):
-        if rule.name in seen:
-            text = f"there is a rule '{rule.name}' already, number {seen[rule.name] + 1}"
-            yield problem_at(root, ("rules", number, "name"), text)
-        seen.setdefault(rule.name, number)
         for place, channel in enumerate(rule.channels or ()):
             if channels is not None and channel not in channels:
                 text = f"there is no channel '{channel}'{near(channel, channels)}"

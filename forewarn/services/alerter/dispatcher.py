@@ -70,7 +70,6 @@ class Dispatcher:
         self._policy = policy
         self._sources = sources or Sources()
         self._graph = ServiceGraph(())
-        self._hops: dict[tuple[str, str], int | None] = {}
         self._changed: dict[str, bool] = {}
         self._cases: dict[str, Case] = {}  # open incidents; their messages are read anew before each decision
         self._decided_by: Policy | None = None
@@ -86,7 +85,6 @@ class Dispatcher:
     def use_graph(self, graph: ServiceGraph) -> None:
         """The service graph, for inhibition."""
         self._graph = graph
-        self._hops.clear()
 
     def sweep(self) -> int:
         """Decide what is due; how many messages were released, held or dropped. Runs in its caller's transaction."""
@@ -149,18 +147,13 @@ class Dispatcher:
             silences=stores.feedback.silences(now),
             windows=[*(spec.window() for spec in policy.maintenance), *sources.windows()],
             open_cases=list(self._cases.values()),
-            hops=self._hops_between,
+            hops=self._graph.hops,
             clocks=stores.ledger.watermarks() if policy.working_hours else {},
             fix_times=self._learned(policy) if policy.working_hours else FixTimes(),
             groups=stores.outbox.groups(now - interval),
             channels={c: stores.outbox.channel_state(c, now - limit.per) for c, limit in limited.items()},
             ended=stores.outbox.ended(now - cooldown) if cooldown else {},
         )
-
-    def _hops_between(self, client: str, server: str) -> int | None:
-        if (client, server) not in self._hops:
-            self._hops[client, server] = self._graph.hops(client, server)
-        return self._hops[client, server]
 
     def _learned(self, policy: Policy) -> FixTimes:
         if self._fix_times is None or time.monotonic() - self._fix_times_at > _SETTING_SECONDS:

@@ -141,6 +141,8 @@ class Connector:
 
     def _send(self) -> None:
         """Hand what is kept to the producer."""
+        if not self._kept:
+            return
         with batch_span("connect", list(self._unsent)):
             for entity, kept in self._kept.items():
                 if kept:
