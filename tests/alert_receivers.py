@@ -32,8 +32,13 @@ def _object(required: list[str], **properties: Any) -> dict[str, Any]:
 _BUTTON = _object(
     ["type", "text", "action_id"],
     type={"const": "button"}, text=_text("plain_text", 75),
-    url={"type": "string", "pattern": "^https?://", "maxLength": 3000},
+    url={"type": "string", "pattern": "^https?://", "maxLength": 3000}, value={**_TEXT, "maxLength": 2000},
     action_id={**_TEXT, "maxLength": 255}, style={"enum": ["primary", "danger"]},
+    confirm=_object(
+        ["title", "text", "confirm", "deny"],
+        title=_text("plain_text", 100), text=_text("plain_text", 300), confirm=_text("plain_text", 30),
+        deny=_text("plain_text", 30), style={"enum": ["primary", "danger"]},
+    ),
 )  # fmt: skip
 _SECTION = {
     **_object(

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from forewarn.alerting.channel import Channel
 from forewarn.alerting.policy import ChannelSpec, Policy
+from forewarn.alerting.signatures import secrets_of
 from forewarn.config.settings import Settings
 
 
@@ -50,14 +51,15 @@ def _slack(name: str, spec: ChannelSpec, settings: Settings) -> Channel:
     from forewarn.alerting.slack import SlackChannel
 
     token = _secret(name, spec, settings, settings.slack_bot_token, "FOREWARN_SLACK_BOT_TOKEN")
-    return SlackChannel(name, token, spec.to or settings.slack_channel, spec.url or settings.slack_url)
+    channel, url = spec.to or settings.slack_channel, spec.url or settings.slack_url
+    return SlackChannel(name, token, channel, url, bool(secrets_of(settings.slack_signing_secret)))
 
 
 def _slack_webhook(name: str, spec: ChannelSpec, settings: Settings) -> Channel:
     from forewarn.alerting.slack import SlackWebhookChannel
 
     url = _secret(name, spec, settings, settings.slack_webhook_url, "FOREWARN_SLACK_WEBHOOK_URL")
-    return SlackWebhookChannel(name, url)
+    return SlackWebhookChannel(name, url, bool(secrets_of(settings.slack_signing_secret)))
 
 
 def _pagerduty(name: str, spec: ChannelSpec, settings: Settings) -> Channel:

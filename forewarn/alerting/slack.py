@@ -28,8 +28,8 @@ _PERMANENT = (
 )
 _ID = re.compile(r"[CGD][A-Z0-9]{8,}")
 logger = structlog.get_logger(__name__)
-_quiet = logging.getLogger("forewarn.slack_sdk")
-_quiet.setLevel(
+quiet = logging.getLogger("forewarn.slack_sdk")
+quiet.setLevel(
     logging.CRITICAL + 1
 )  # the library logs the webhook's address, which is the secret, and what servers say
 
@@ -37,13 +37,15 @@ _quiet.setLevel(
 class SlackChannel:
     """Posts as a bot: one thread an incident, whose first message shows what holds now."""
 
-    def __init__(self, name: str, token: str, channel: str, url: str) -> None:
+    def __init__(self, name: str, token: str, channel: str, url: str, answering: bool = False) -> None:
+        """answering: the app's button presses reach the gateway."""
         from slack_sdk import WebClient
 
         self.name = name
+        self._answering = answering
         self._token, self._channel = token, channel
         base = url if url.endswith("/") else f"{url}/"
-        self._client: WebClient = WebClient(token, base_url=base, timeout=TIMEOUT_SECONDS, logger=_quiet)
+        self._client: WebClient = WebClient(token, base_url=base, timeout=TIMEOUT_SECONDS, logger=quiet)
 
     def send(self, notification: Notification) -> Receipt | None:
         """See Channel."""
@@ -63,7 +65,7 @@ class SlackChannel:
         return {**where, "digest": True}
 
     def _first(self, notification: Notification) -> Receipt:
-        text, blocks = slack_blocks.fallback_text(notification), slack_blocks.blocks_of(notification)
+        text, blocks = slack_blocks.fallback_text(notification), slack_blocks.blocks_of(notification, self._answering)
         receipt, new = self._post(notification.message_id, notification.in_doubt, text, blocks)
         if new:
             self._picture(notification, receipt)
@@ -72,7 +74,10 @@ class SlackChannel:
     def _reply(self, notification: Notification, root: dict[str, Any]) -> Receipt:
         """Bring the first message up to date and, where it is more than new numbers, answer in its thread."""
         if not root.get("digest"):
-            text, blocks = slack_blocks.fallback_text(notification), slack_blocks.blocks_of(notification)
+            text, blocks = (
+                slack_blocks.fallback_text(notification),
+                slack_blocks.blocks_of(notification, self._answering),
+            )
             self._client.chat_update(channel=root["channel"], ts=root["ts"], text=text, blocks=blocks)
         if notification.reason != "updated":
             self._post(
@@ -164,16 +169,18 @@ class SlackChannel:
 class SlackWebhookChannel:
     """Posts over an incoming webhook, which knows neither threads nor updates."""
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, answering: bool = False) -> None:
+        """answering: see SlackChannel."""
         from slack_sdk.webhook import WebhookClient
 
         self.name = name
+        self._answering = answering
         self._url = url
-        self._client = WebhookClient(url, timeout=TIMEOUT_SECONDS, logger=_quiet)
+        self._client = WebhookClient(url, timeout=TIMEOUT_SECONDS, logger=quiet)
 
     def send(self, notification: Notification) -> None:
         """See Channel."""
-        self._post(slack_blocks.fallback_text(notification), slack_blocks.blocks_of(notification))
+        self._post(slack_blocks.fallback_text(notification), slack_blocks.blocks_of(notification, self._answering))
 
     def send_digest(self, digest: Digest) -> None:
         """See Channel."""

@@ -5,6 +5,7 @@ from typing import Any
 from forewarn.alerting import wording
 from forewarn.alerting.channel import Digest, Notification
 from forewarn.alerting.picture import alt_text
+from forewarn.alerting.slack_answers import answer_buttons
 from forewarn.incidents.paging import CLOSINGS
 from forewarn.risk.quantities import format_instant
 
@@ -29,8 +30,11 @@ def fallback_text(notification: Notification) -> str:
     return f"{wording.headline(notification)}: {escaped(notification.incident.title)}"
 
 
-def blocks_of(notification: Notification) -> list[Block]:
-    """Blocks of a message that stands for itself; at most 50, each within Slack's limits."""
+def blocks_of(notification: Notification, answering: bool = False) -> list[Block]:
+    """Blocks of a message that stands for itself; at most 50, each within Slack's limits.
+
+    answering: its buttons answer where they are pressed; else they are links to a page that does.
+    """
     incident = notification.incident
     closed = notification.reason in CLOSINGS
     label = wording.headline(notification) + ("" if closed else f" · {incident.severity}")
@@ -52,7 +56,7 @@ def blocks_of(notification: Notification) -> list[Block]:
         blocks.append({"type": "image", "image_url": notification.links.picture, "alt_text": alt})
     blocks.append(_small_print(notification))
     if not closed:
-        blocks.append({"type": "actions", "elements": _buttons(notification)})
+        blocks.append({"type": "actions", "elements": _buttons(notification, answering)})
     return blocks[:50]
 
 
@@ -114,10 +118,12 @@ def _small_print(notification: Notification) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": f"{at} · {why}" if why else at}]}
 
 
-def _buttons(notification: Notification) -> list[Block]:
+def _buttons(notification: Notification, answering: bool) -> list[Block]:
     links = notification.links
-    wanted = [("Open", notification.url, ""), ("Confirm", links.confirm, "primary"), ("False alarm", links.dismiss, "")]
-    return [
+    wanted = [("Open", notification.url, "")]
+    if not answering:
+        wanted += [("Confirm", links.confirm, "primary"), ("False alarm", links.dismiss, "")]
+    buttons = [
         {
             "type": "button", "text": {"type": "plain_text", "text": text}, "url": url,
             "action_id": f"forewarn-{text.lower().replace(' ', '-')}", **({"style": style} if style else {}),
@@ -125,3 +131,4 @@ def _buttons(notification: Notification) -> list[Block]:
         for text, url, style in wanted
         if url
     ]  # fmt: skip
+    return [*buttons, *(answer_buttons(notification.incident.incident_id) if answering else ())]

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         None, description="Certificate (PEM, with its chain) of our doors: gateway and dashboard; none: no TLS."
     )
     tls_key_file: Path | None = Field(None, description="The key of that certificate.")
+    tls_ca_file: Path | None = Field(
+        None,
+        description="Certificates (PEM) that sign those of the servers that `forewarn doctor`, `simulate` and `replay` "
+        "ask, beside the system's.",
+    )
     gateway_rate_requests: float = Field(
         0.0, ge=0, description="Requests per second that the gateway takes of a token or address; 0: any number."
     )
@@ -93,8 +98,22 @@ class Settings(BaseSettings):
     dashboard_users: Path | None = Field(
         None, description="Who may sign in to the dashboard, docs/dashboard.md; none: nobody needs to (on loopback)."
     )
+    oidc_issuer: str | None = Field(
+        None,
+        description="OpenID Connect: issuer that signs people in to the dashboard (docs/dashboard.md), such as "
+        "https://accounts.example.com; none: none.",
+    )
+    oidc_client_id: str = Field("forewarn", description="OpenID Connect: as which the issuer knows the dashboard.")
+    oidc_client_secret: SecretStr | None = Field(None, description="OpenID Connect: secret of that client.")
+    oidc_user_claim: str = Field("email", description="OpenID Connect: claim of the ID token that names the user.")
     dashboard_editors: str = Field(
-        "", description="Who of those signed in by OAuth may answer and change, separated by commas; others read."
+        "",
+        description="Who of those whom a provider signs in may answer and change: names or *@example.com, separated by "
+        "commas; others read.",
+    )
+    dashboard_readers: str = Field(
+        "",
+        description="Who of those whom a provider signs in may read, written the same way; none: all whom it signs in.",
     )
     dashboard_open: bool = Field(
         False, description="Serve the dashboard beyond this machine without sign-in: whoever reaches it may change it."
@@ -178,10 +197,20 @@ class Settings(BaseSettings):
     )
     slack_channel: str = Field("#alerts", description="Slack: channel of the bot.")
     slack_url: str = Field("https://slack.com/api/", description="Slack: address of its API.")
+    slack_signing_secret: SecretStr | None = Field(
+        None,
+        description="Slack: signing secret of the app, with which buttons answer (docs/alerting.md); several: "
+        "separated by commas; none: buttons are links.",
+    )
     pagerduty_routing_key: SecretStr | None = Field(
         None, description="PagerDuty: integration key of Events API v2; none: no PagerDuty."
     )
     pagerduty_url: str = Field("https://events.pagerduty.com", description="PagerDuty: address of its Events API.")
+    pagerduty_webhook_secret: SecretStr | None = Field(
+        None,
+        description="PagerDuty: secret of the webhook (v3) that tells us who acknowledged there (docs/alerting.md); "
+        "several: separated by commas; none: nobody does.",
+    )
     webhook_url: SecretStr | None = Field(None, description="Webhook for alerts in JSON, docs/alerting.md; none: none.")
     webhook_secret: SecretStr | None = Field(None, description="Key that signs what the webhook gets; none: unsigned.")
     alertmanager_url: str | None = Field(
@@ -190,7 +219,7 @@ class Settings(BaseSettings):
     alertmanager_user: str | None = Field(None, description="User at Alertmanager; none: no login.")
     alertmanager_password: SecretStr | None = Field(None, description="Password at Alertmanager.")
     answer_url: str | None = Field(
-        None, description="Where people reach the gateway, for answers by link; none: http://127.0.0.1:<gateway port>."
+        None, description="Where people reach the gateway, for answers by link; none: its address on this machine."
     )
     link_key: SecretStr | None = Field(
         None, description="Key that signs links in alerts; none: one is made and kept in FOREWARN_HOME/link.key."

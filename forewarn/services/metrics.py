@@ -19,7 +19,8 @@ on FOREWARN_METRICS_PORT (0: not served; the containers of `docker-compose.yml` 
 is a counter, the rest are gauges; `process_…` and `forewarn_build_info` stand beside them. The gateway's own \
 are labelled by `door`: `forewarn_gateway_requests_total{door,status}`, `…_body_bytes_total`, \
 `…_messages_total`, `…_dropped_total{door,reason}`, `…_scrubbed_total{rule}`, \
-`…_request_duration_seconds`. Alert rules over them: \
+`…_request_duration_seconds`; `slack` and `pagerduty` are doors for answers ([alerting.md](alerting.md#channels)). \
+Alert rules over them: \
 `deploy/prometheus/forewarn-alerts.yml`, each with a section in [runbook.md](runbook.md).
 
 This page is written by `make metrics-reference`."""

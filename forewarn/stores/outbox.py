@@ -43,8 +43,8 @@ class OutboxStore(Protocol):
     def sent(self, incident_id: str, channel: str) -> list[Message]:
         """What a channel has taken about an incident, oldest first."""
 
-    def sharing(self, receipt: Mapping[str, Any], channel: str) -> list[str]:
-        """Incidents that a channel was told of under this receipt."""
+    def sharing(self, receipt: Mapping[str, Any], channel: str | None = None) -> list[str]:
+        """Incidents that a channel (None: any) was told of under this receipt."""
 
     def told_open(self, channel: str) -> list[Message]:
         """The last thing that a channel was told of each incident, where that is not its end."""
@@ -187,10 +187,11 @@ class PostgresOutbox:
         """See OutboxStore."""
         return self._messages("incident_id = %s and channel = %s and status = 'sent'", (incident_id, channel))
 
-    def sharing(self, receipt: Mapping[str, Any], channel: str) -> list[str]:
+    def sharing(self, receipt: Mapping[str, Any], channel: str | None = None) -> list[str]:
         """See OutboxStore."""
         rows = self._connection.execute(
-            b"select distinct incident_id::text from outbox where channel = %s and status = 'sent' and receipt = %s",
+            b"select distinct incident_id::text from outbox where channel = coalesce(%s, channel) and status = 'sent'"
+            b" and receipt = %s",
             (channel, Jsonb(dict(receipt))),
         )
         return [incident_id for (incident_id,) in rows]

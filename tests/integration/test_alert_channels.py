@@ -118,6 +118,23 @@ def test_slack_buttons_open_and_answer(slack: Slack) -> None:
     assert (answer.verdict, answer.channel) == ("dismissed", "test")
 
 
+@pytest.mark.parametrize("kind", ["slack", "slack_webhook"])
+def test_slack_buttons_answer_in_slack_once_the_gateway_can_tell_who_pressed(kind: str) -> None:
+    with (receiver := Slack() if kind == "slack" else SlackWebhook()).running():
+        url, answering = receiver.url, {"slack_signing_secret": "8f742231b10e"}
+        channel = made(kind, slack_url=f"{url}/api/", slack_webhook_url=url + HOOK, **answering)
+        channel.send(of(evil_risk()))
+        channel.send(of(evil_risk(), "resolved"))
+        sent = [r.json["blocks"] for r in receiver.requests if b'"blocks"' in r.body]
+    assert receiver.errors == [] and len(sent) == 2
+    (actions,) = [b["elements"] for b in sent[0] if b["type"] == "actions"]
+    assert [e["text"]["text"] for e in actions] == ["Open", "Acknowledge", "Confirm", "False alarm"]
+    assert [e.get("value") for e in actions] == [None, *["00000000-0000-4000-8000-000000000001"] * 3]
+    assert [e["text"]["text"] for e in actions if "url" in e] == ["Open"]
+    assert [e["text"]["text"] for e in actions if "confirm" in e] == ["False alarm"], "what closes it asks once more"
+    assert not [b for b in sent[1] if b["type"] == "actions"], "what is over is not answered"
+
+
 def test_slack_finds_what_it_posted_before_it_was_killed(slack: Slack) -> None:
     channel = made("slack", slack_url=f"{slack.url}/api/", slack_channel=Slack.channel)
     first = channel.send(of(risk(0)))

@@ -17,7 +17,8 @@ from forewarn.alerting.links import AnswerLink, LinkError, LinkSigner
 from forewarn.alerting.picture import draw_forecast
 from forewarn.config.settings import Settings
 from forewarn.incidents.records import Incident
-from forewarn.stores.feedback import Feedback, PostgresFeedback
+from forewarn.services.gateway.answer_records import answer_database, find, record
+from forewarn.stores.feedback import PostgresFeedback
 from forewarn.stores.incidents import PostgresIncidents
 
 MAX_FORM_BYTES = 8192
@@ -38,9 +39,7 @@ class AnswerDoor:
     """`/answer/{token}` and `/forecast/{token}.png`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = psycopg.conninfo.make_conninfo(
-            settings.postgres_url.get_secret_value(), connect_timeout=5, application_name="answers"
-        )
+        self._url = answer_database(settings)
         self._settings = settings
         self._dashboard = settings.public_url.rstrip("/")
 
@@ -74,12 +73,13 @@ class AnswerDoor:
 
     def _ask(self, link: AnswerLink) -> Response:
         with psycopg.connect(self._url) as connection:
-            incident = PostgresIncidents(connection).get(link.incident_id)
-            said = PostgresFeedback(connection).latest([link.incident_id]).get(link.incident_id)
+            incident = find(connection, link.incident_id)
+            said = PostgresFeedback(connection).latest([incident.incident_id]) if incident is not None else {}
         if incident is None:
             return _page("This incident is not known", "<p>It may have been deleted.</p>", 404)
         title, sentence, _ = _ASKS[link.verdict]
-        before = f"<p class=said>Already {_safe(said.verdict)} by {_safe(said.author)}.</p>" if said else ""
+        last = said.get(incident.incident_id)
+        before = f"<p class=said>Already {_safe(last.verdict)} by {_safe(last.author)}.</p>" if last else ""
         form = (
             f"<p>{html.escape(sentence)}?</p>{before}<form method=post>"
             '<label>Your name <input name=author maxlength=80 autocomplete=name></label>'
@@ -89,13 +89,11 @@ class AnswerDoor:
         return _page(title, self._facts(incident) + form)
 
     def _record(self, link: AnswerLink, author: str, note: str) -> Response:
+        who = author or f"a reader of {link.channel}"
         with psycopg.connect(self._url) as connection:
-            incident = PostgresIncidents(connection).get(link.incident_id)
-            if incident is None:
-                return _page("This incident is not known", "<p>Nothing was recorded.</p>", 404)
-            who = author or f"a reader of {link.channel}"
-            feedback = Feedback(link.answer_id, link.incident_id, None, link.verdict, note, who)
-            new = PostgresFeedback(connection).add(feedback)
+            incident, new = record(connection, link.incident_id, link.answer_id, link.verdict, who, note)
+        if incident is None:
+            return _page("This incident is not known", "<p>Nothing was recorded.</p>", 404)
         done = _ASKS[link.verdict][2]
         text = f"<p>{html.escape(done)}.</p>" if new else "<p>This link was used before; its answer holds.</p>"
         return _page("Thank you", self._facts(incident) + text)

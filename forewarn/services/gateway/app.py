@@ -20,6 +20,7 @@ from forewarn.services.gateway import remote_write
 from forewarn.services.gateway.answer_door import AnswerDoor
 from forewarn.services.gateway.answers import JSON, PROTOBUF, Refused, accepted, export_response, refused
 from forewarn.services.gateway.body import read_body, unpack
+from forewarn.services.gateway.channel_doors import ChannelDoors
 from forewarn.services.gateway.delivery import Delivery, Outgoing, Undelivered
 from forewarn.services.gateway.grpc_doors import GrpcDoors
 from forewarn.services.gateway.log_doors import LogDoors
@@ -61,6 +62,7 @@ class Gateway:
         self._answers = AnswerDoor(settings)
         self._responses = ResponseDoor(settings, stored_tokens)
         self._rate = RateLimit(settings.gateway_rate_requests, settings.gateway_rate_bytes)
+        self._channels = ChannelDoors(settings, meters, self._rate)
         self._scrubber = Scrubber(load_rules(settings.scrub))
         meters.scrubs(self._scrubber.rules)
         self._grpc: GrpcDoors | None = None
@@ -73,14 +75,15 @@ class Gateway:
     def app(self) -> Starlette:
         """`/v1/metrics`, `/v1/logs`, `/v1/traces` (OTLP), `/v1/activity`, `/api/v1/write` (Prometheus),
         `/v1/logs/json`, `/loki/api/v1/push` (see LogDoors), `/answer/…` (see AnswerDoor),
-        `/v1/responses…` (see ResponseDoor), `/healthz`, `/readyz`, `/metrics`; beside it the gRPC server, where a port
-        is set."""
+        `/v1/answers/…` (see ChannelDoors), `/v1/responses…` (see ResponseDoor), `/healthz`, `/readyz`, `/metrics`;
+        beside it the gRPC server, where a port is set."""
         routes = [Route(f"/v1/{signal}", self._otlp_door(signal), methods=["POST"]) for signal in _TOPICS]
         routes += [
             Route("/v1/activity", self._activity, methods=["POST"]),
             Route("/api/v1/write", self._remote_write, methods=["POST"]),
             *LogDoors(self._deliver, self._meters, self._scrub, self._scrub_raw).routes(),
             *self._answers.routes(),
+            *self._channels.routes(),
             *self._responses.routes(),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),

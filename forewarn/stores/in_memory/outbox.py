@@ -94,9 +94,10 @@ class InMemoryOutbox:
         mine = [m for m in self._all() if (m.incident_id, m.channel) == (incident_id, channel)]
         return [m for m in mine if m.status == "sent"]
 
-    def sharing(self, receipt: Mapping[str, Any], channel: str) -> list[str]:
+    def sharing(self, receipt: Mapping[str, Any], channel: str | None = None) -> list[str]:
         """See OutboxStore."""
-        mine = (m for m in self._all() if m.channel == channel and m.status == "sent" and m.receipt == receipt)
+        told = (m for m in self._all() if channel in (None, m.channel))
+        mine = (m for m in told if m.status == "sent" and m.receipt == receipt)
         return list(dict.fromkeys(m.incident_id for m in mine))
 
     def told_open(self, channel: str) -> list[Message]:
