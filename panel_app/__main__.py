@@ -8,6 +8,7 @@ from types import FrameType
 import structlog
 from bokeh.server.server import Server
 
+from forewarn.config.doors import door
 from forewarn.config.settings import Settings
 from forewarn.config.tls import scheme
 from forewarn.services.heartbeat import Heartbeat
@@ -57,8 +58,7 @@ def main() -> int:
         logger.info("dashboard ready", url=f"{scheme(settings)}://{settings.bind_host}:{server.port}")
         server.start()
         if scheme(settings) == "http" and not access.on:
-            host = "127.0.0.1" if settings.bind_host == "0.0.0.0" else settings.bind_host
-            warm_up(f"http://{host}:{server.port}", [page.path for page in PAGES])
+            warm_up(door("http", settings.bind_host, server.port), [page.path for page in PAGES])
         server.io_loop.start()
         watcher.stop()
     logger.info("dashboard stopped")

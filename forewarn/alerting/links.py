@@ -10,6 +10,7 @@ from typing import Any
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from forewarn.alerting.channel import Links
+from forewarn.config.doors import gateway_url
 from forewarn.config.settings import Settings
 
 ANSWERS = ("acknowledged", "confirmed", "dismissed", "averted")
@@ -42,7 +43,7 @@ class LinkSigner:
     def of(cls, settings: Settings) -> "LinkSigner":
         """With the key of the settings, or the one in the home folder."""
         key = settings.link_key.get_secret_value() if settings.link_key else read_key(settings.home / "link.key")
-        base = settings.answer_url or f"http://127.0.0.1:{settings.gateway_port}"
+        base = settings.answer_url or gateway_url(settings)
         return cls(key, base, settings.link_hours)
 
     def links(self, incident_id: str, version: int, channel: str) -> Links:

@@ -15,22 +15,27 @@ from forewarn.config.running import client_settings
 from forewarn.services.doctor.examine import examine
 from forewarn.services.doctor.finding import Finding
 
+_Url = Annotated[str, typer.Option(metavar="URL", help="Where it runs.", show_default="on this machine")]
 _SIGNS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]", "unknown": "[dim]?[/]"}
 
 
 def doctor(
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    gateway: _Url = "",
+    predictor: _Url = "",
+    dashboard: _Url = "",
 ) -> None:
     """Look for wrong settings, ports, tokens, clocks, permissions and versions, and say how each is mended.
 
-    Asks broker, database and servers; changes nothing. Exits with 1 where something is wrong.
+    Asks broker, database and servers, of this machine or at the URLs given (http or https, with the certificates of
+    FOREWARN_TLS_CA_FILE); changes nothing. Exits with 1 where something is wrong.
     """
     settings = client_settings(home)
     findings = []
     console = Console(highlight=False)
     with Console(stderr=True).status("Looking …"):
-        for finding in examine(settings):
+        for finding in examine(settings, {"gateway": gateway, "predictor": predictor, "dashboard": dashboard}):
             findings.append(finding)
     if as_json:
         sys.stdout.write(json.dumps([asdict(f) for f in findings], indent=2) + "\n")

@@ -37,12 +37,12 @@ def replay(
         ),
     ] = False,
     gateway: Annotated[
-        str | None, typer.Option(metavar="URL", help="The gateway's address.", show_default="the stack that runs here")
-    ] = None,
+        str, typer.Option(metavar="URL", help="The gateway's address.", show_default="the stack that runs here")
+    ] = "",
     token: Annotated[
-        str | None,
+        str,
         typer.Option(metavar="SECRET", help="Bearer token of the gateway.", show_default="FOREWARN_GATEWAY_TOKEN"),
-    ] = None,
+    ] = "",
 ) -> None:
     """Send a recording of metrics, logs and traces through the gateway, in the order of its event time.
 
@@ -52,10 +52,10 @@ def replay(
     rate = parse_speed(speed)
     if namespace is not None and (not namespace or "/" in namespace):
         raise CommandError(f"--namespace {namespace!r}: give a name without '/'")
-    url, secret = gateway_address(gateway, token)
+    from forewarn.cli.gateway import gateway_of
     from forewarn.cli.replay_display import play
 
-    play(read(recording), rate, namespace, shift_to_now, url, secret)
+    play(read(recording), rate, namespace, shift_to_now, gateway_of(gateway, token))
 
 
 def parse_speed(text: str) -> float | None:
@@ -80,18 +80,3 @@ def read(path: Path) -> "Recording":
         return read_recording(path)
     except RecordingError as error:
         raise CommandError(str(error)) from error
-
-
-def gateway_address(url: str | None, token: str | None) -> tuple[str, str | None]:
-    """Address and token: as given, else of the stack that runs here."""
-    from forewarn.config.running import client_settings
-    from forewarn.config.tls import scheme
-
-    settings = client_settings()
-    host = "127.0.0.1" if settings.bind_host == "0.0.0.0" else settings.bind_host
-    own = settings.gateway_token.get_secret_value() if settings.gateway_token else None
-    if url is None:
-        return f"{scheme(settings)}://{host}:{settings.gateway_port}", token or own
-    if not url.startswith(("http://", "https://")):
-        raise CommandError(f"--gateway {url!r}: give an address such as http://127.0.0.1:4318")
-    return url, token or own

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from forewarn.cli.failure import CommandError
+from forewarn.cli.gateway import Gateway
 from forewarn.services.lifecycle import stop_event
 from forewarn.services.replay.player import Player, Progress
 from forewarn.services.replay.timeline import SECOND, in_namespace, shift_to_end_at
@@ -26,16 +27,15 @@ def play(
     speed: float | None,
     namespace: str | None,
     shift_to_now: bool,
-    gateway: str,
-    token: str | None,
+    gateway: Gateway,
 ) -> None:
     """Replay with a display. Raises CommandError where the gateway takes it no longer; exits 130 when interrupted."""
     console = Console(highlight=False, soft_wrap=True)
     moved = in_namespace(recording, namespace)
     shift = _shift(moved, speed) if shift_to_now else 0
-    _describe(console, moved, shift, speed, gateway)
+    _describe(console, moved, shift, speed, gateway.url)
     stop = stop_event()
-    with OtlpSender(gateway, token) as sender, _Display(console, shift) as display:
+    with OtlpSender(gateway.url, gateway.token, trust=gateway.trust) as sender, _Display(console, shift) as display:
         player = Player(moved, sender, speed, shift, display.update)
         display.begin(player.progress)
         try:

@@ -17,6 +17,7 @@ from forewarn.cli.failure import CommandError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from forewarn.cli.gateway import Gateway
     from forewarn.simulation.simulate import Plan
 
 _PATIENCE_SECONDS = 120.0
@@ -34,8 +35,7 @@ class Part(StrEnum):
 class Destination:
     """Where it is sent and how: `speed` in event seconds per second, None as fast as possible."""
 
-    gateway: str
-    token: str | None
+    gateway: "Gateway"
     speed: float | None
     part: Part
 
@@ -79,13 +79,14 @@ def simulate(
     if list_:
         _print_scenarios()
         return
+    from forewarn.cli.gateway import gateway_of
     from forewarn.simulation.simulate import Plan
 
     _check_scenario(scenario)
     pace = _speed(speed)
     until = end.replace(tzinfo=UTC) if end else _now(step)
     plan = Plan(until, history_days, hours, scenario, seed, step, namespace)
-    _run(plan, Destination(*_address(gateway, token, home), pace, part))
+    _run(plan, Destination(gateway_of(gateway, token, home), pace, part))
 
 
 def _run(plan: "Plan", destination: Destination) -> None:
@@ -94,14 +95,16 @@ def _run(plan: "Plan", destination: Destination) -> None:
     from forewarn.simulation.sender import HISTORY_CHUNK_SECONDS, HISTORY_TRACE_SECONDS, live_chunk_seconds, send
     from forewarn.telemetry.sender import OtlpSender, SendError
 
-    stop = threading.Event()
-    with _stop_on_signal(stop), SimulationDisplay(plan, destination.gateway) as display:
+    stop, gateway = threading.Event(), destination.gateway
+    with _stop_on_signal(stop), SimulationDisplay(plan, gateway.url) as display:
         try:
-            _knock(destination)
+            _knock(gateway)
             display.simulating()
             recording = plan.record()
             live_ns = int(plan.live_from.timestamp() * NANOSECONDS)
-            with OtlpSender(destination.gateway, destination.token, patience_seconds=_PATIENCE_SECONDS) as sender:
+            with OtlpSender(
+                gateway.url, gateway.token, patience_seconds=_PATIENCE_SECONDS, trust=gateway.trust
+            ) as sender:
                 if destination.part is not Part.LIVE and plan.history_days and not stop.is_set():
                     on_sent = display.part("history", recording, int(recording.times_ns[0]), live_ns)
                     send(
@@ -133,22 +136,25 @@ def _run(plan: "Plan", destination: Destination) -> None:
         raise typer.Exit(130)
 
 
-def _knock(destination: Destination) -> None:
+def _knock(gateway: "Gateway") -> None:
     """An empty message first: whether somebody is there is known before anything is computed."""
     import httpx
 
-    from forewarn.telemetry.sender import GatewayUnreachableError, OtlpSender
+    from forewarn.telemetry.sender import GatewayUnreachableError, OtlpSender, is_of_tls
 
     try:
         with OtlpSender(
-            destination.gateway, destination.token, patience_seconds=0, first_patience_seconds=0, timeout_seconds=5
-        ) as sender:
+            gateway.url, gateway.token, patience_seconds=0, first_patience_seconds=0, timeout_seconds=5,
+            trust=gateway.trust,
+        ) as sender:  # fmt: skip
             sender.send_metrics(b"")
     except GatewayUnreachableError as error:
         if not isinstance(error.__cause__, httpx.TransportError):
             return  # it is busy: the stream has patience
+        if is_of_tls(error):
+            raise CommandError(str(error)) from error
         raise CommandError(
-            f"no gateway at {destination.gateway}: start one with `forewarn up`, or name another with --gateway URL"
+            f"no gateway at {gateway.url}: start one with `forewarn up`, or name another with --gateway URL"
         ) from error
 
 
@@ -167,20 +173,6 @@ def _stop_on_signal(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _address(gateway: str, token: str, home: Path | None) -> tuple[str, str | None]:
-    """The gateway's URL and token: as told, else those of the stack that runs here, else the settings'."""
-    from forewarn.config.running import client_settings
-    from forewarn.config.tls import scheme
-
-    settings = client_settings(home)
-    host = settings.bind_host if settings.bind_host != "0.0.0.0" else "127.0.0.1"
-    secret = settings.gateway_token
-    known = secret.get_secret_value() if secret else None
-    if gateway and not gateway.startswith(("http://", "https://")):
-        raise CommandError(f"--gateway {gateway} is no URL: it begins with http:// or https://")
-    return gateway or f"{scheme(settings)}://{host}:{settings.gateway_port}", token or known
 
 
 def _now(step_seconds: float) -> datetime:

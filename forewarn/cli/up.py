@@ -25,11 +25,6 @@ def up(home: Path | None, detach: bool, only: str, without: str, assignments: Se
     _follow_parent()
     _apply(assignments, home)
     settings = Settings()
-    if settings.tls_certificate_file is not None:
-        raise CommandError(
-            "the stack of this machine speaks to itself without TLS: unset FOREWARN_TLS_CERTIFICATE_FILE, and put a "
-            "proxy with TLS before it or start its services by themselves (docs/security.md)"
-        )
     found = running(settings.home)
     if found is not None:
         raise _runs_already(found)

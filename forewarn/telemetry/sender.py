@@ -1,6 +1,5 @@
 """Sends OTLP requests to a gateway over HTTP, and tries again while it is away or busy."""
 
-import os
 import ssl
 from types import TracebackType
 from typing import Self
@@ -41,6 +40,7 @@ class OtlpSender:
     patience_seconds: how long one request is tried again while the gateway is away or says 503 / 429
         (`Retry-After` is honoured), before GatewayUnreachableError.
     first_patience_seconds: the same for the first request, whose address may be wrong.
+    trust: which certificates are accepted; None: those of the system, or of SSL_CERT_FILE.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class OtlpSender:
         patience_seconds: float = 60.0,
         first_patience_seconds: float = 5.0,
         timeout_seconds: float = 30.0,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.gateway_url = gateway_url.rstrip("/")
         self.requests = 0
@@ -63,7 +64,7 @@ class OtlpSender:
             headers["Authorization"] = f"Bearer {token}"
         self._client = httpx.Client(
             base_url=self.gateway_url, headers=headers, timeout=timeout_seconds, trust_env=False,
-            verify=_trusted(),
+            verify=trust or ssl.create_default_context(),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -102,6 +103,11 @@ class OtlpSender:
         try:
             response = retrying(self._once, path, body)
         except httpx.TransportError as error:
+            if is_of_tls(error):
+                raise GatewayUnreachableError(
+                    f"no TLS connection to {self.gateway_url} ({_reason(error)}): "
+                    f"`forewarn doctor --gateway {self.gateway_url}` says how it is mended"
+                ) from error
             raise GatewayUnreachableError(
                 f"no gateway answers at {self.gateway_url} ({_reason(error)}); tried for {patience:g} s. "
                 "Is it running? Start it with 'forewarn up', or name another with --gateway URL."
@@ -153,10 +159,11 @@ class OtlpSender:
             log.warning("the gateway left something out", rejected=rejected, reason=message, path=path)
 
 
-def _trusted() -> ssl.SSLContext | bool:
-    """Certificates of SSL_CERT_FILE, where that is set, as every client of OpenSSL has it; else the usual ones."""
-    own = os.environ.get("SSL_CERT_FILE")
-    return ssl.create_default_context(cafile=own) if own else True
+def is_of_tls(error: BaseException | None) -> bool:
+    """Whether a request failed because no TLS connection came about."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _partial_success(path: str, content: bytes) -> tuple[int, str]:

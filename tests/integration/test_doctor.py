@@ -116,6 +116,7 @@ def test_no_secret_is_told(tmp_path: Path) -> None:
     settings = settings_of(
         home=tmp_path, gateway_token=hidden, smtp_host="127.0.0.1", smtp_port=1, smtp_password=hidden,
         postgres_url=SecretStr("postgresql://x:hidden-word@127.0.0.1:1/x"), kafka_bootstrap="127.0.0.1:1",
+        gateway_port=1, predictor_port=1, dashboard_port=1, dagster_port=1,
     )  # fmt: skip
     found = list(examine(settings))
     assert sum(f.verdict == "wrong" for f in found) >= 5

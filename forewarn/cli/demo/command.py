@@ -21,7 +21,9 @@ from forewarn.cli.demo.facts import Facts
 from forewarn.cli.demo.verdict import TrueFailure, checks
 from forewarn.cli.demo.watch import Watch
 from forewarn.cli.failure import CommandError
+from forewarn.cli.gateway import gateway_of
 from forewarn.cli.up import stop
+from forewarn.config.doors import door
 from forewarn.config.running import StackState, client_settings
 from forewarn.config.settings import Settings
 
@@ -62,11 +64,11 @@ class Demo:
             self.process, self._state = stack.start(self.home, self.console)
         settings = client_settings(self.home)
         url = settings.postgres_url.get_secret_value()
-        self._feed_history(settings)
+        self._feed_history()
         self._train()
         self._await_champion(settings, url)
         with Watch(self.console, url, NAMESPACE):
-            self._live_day(settings, url)
+            self._live_day(url)
         return self._sum_up(url)
 
     def keep_running(self) -> None:
@@ -89,7 +91,7 @@ class Demo:
             self.console.print("Stopping …")
             stop(self.process)
 
-    def _feed_history(self, settings: Settings) -> None:
+    def _feed_history(self) -> None:
         with self.stage(f"Send {self.plan.history_days:.0f} days of the shop's history through the gateway"):
             self.recording = self.plan.record()
             offset = self.plan.utc_offset_hours
@@ -98,12 +100,10 @@ class Demo:
                 f"The shop stands where the live day begins in the morning ({zone}); times below are UTC."
             )
             live_ns = int(self.plan.live_from.timestamp() * 1e9)
-            self._send(settings, speed=None, begin_ns=None, end_ns=live_ns, text="history")
+            self._send(speed=None, begin_ns=None, end_ns=live_ns, text="history")
             self._start_replay()
 
-    def _send(
-        self, settings: Settings, *, speed: float | None, begin_ns: int | None, end_ns: int | None, text: str
-    ) -> None:
+    def _send(self, *, speed: float | None, begin_ns: int | None, end_ns: int | None, text: str) -> None:
         from forewarn.simulation import sender as sending
         from forewarn.telemetry.sender import OtlpSender
 
@@ -113,7 +113,7 @@ class Demo:
         chunk = sending.live_chunk_seconds(speed, _STEP_SECONDS) if live else sending.HISTORY_CHUNK_SECONDS
         first = int(recording.times_ns[0]) if begin_ns is None else begin_ns
         last = int(recording.times_ns[-1]) if end_ns is None else end_ns
-        token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
+        gateway = gateway_of(home=self.home)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -121,7 +121,7 @@ class Demo:
             TimeElapsedColumn(),
         )
         with (
-            OtlpSender(f"http://127.0.0.1:{settings.gateway_port}", token) as sender,
+            OtlpSender(gateway.url, gateway.token, trust=gateway.trust) as sender,
             Progress(*columns, console=self.console) as bar,
         ):
             task = bar.add_task(text, total=last - first, where="")
@@ -180,16 +180,17 @@ class Demo:
             return
 
         def taken_up() -> bool:
-            answer = httpx.post(f"http://127.0.0.1:{settings.predictor_port}/status", json={}, timeout=5)
+            address = door("http", settings.bind_host, settings.predictor_port)
+            answer = httpx.post(f"{address}/status", json={}, timeout=5)
             return bool(answer.json()["model_version"] == champion)
 
         _wait(taken_up, f"the predictor did not take up model {champion}")
         self.console.print(f"The predictor serves model [bold]{champion}[/].")
 
-    def _live_day(self, settings: Settings, url: str) -> None:
+    def _live_day(self, url: str) -> None:
         with self.stage(f"A live day at {self.speed:.0f} times real time: {self.plan.scenario}"):
             live_ns = int(self.plan.live_from.timestamp() * 1e9)
-            self._send(settings, speed=self.speed, begin_ns=live_ns, end_ns=None, text="live day")
+            self._send(speed=self.speed, begin_ns=live_ns, end_ns=None, text="live day")
             facts = Facts(url, NAMESPACE)
             assert self.recording is not None
             end = datetime.fromtimestamp(int(self.recording.times_ns[-1]) / 1e9, UTC) - timedelta(minutes=3)

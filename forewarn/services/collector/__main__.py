@@ -7,9 +7,9 @@ import time
 
 import structlog
 
+from forewarn.config.doors import gateway_url
 from forewarn.config.running import running
 from forewarn.config.settings import Settings
-from forewarn.config.tls import scheme
 from forewarn.services.collector.database import Database, Told
 from forewarn.services.collector.export import Export
 from forewarn.services.collector.host import read_host
@@ -64,7 +64,7 @@ def main() -> None:
     host = socket.gethostname()
     _go_direct_to_loopback()
     token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
-    export = Export(_endpoint(settings), token, host)
+    export = Export(_endpoint(settings), token, host, settings.tls_certificate_file)
     threading.Thread(target=_close_at, args=(stop, export), daemon=True).start()
     collector = Collector(settings, host)
     with (
@@ -105,10 +105,7 @@ def _endpoint(settings: Settings) -> str | None:
     """The gateway of the settings, unless OpenTelemetry's own variables name another."""
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"):
         return None
-    host = "127.0.0.1" if settings.bind_host == "0.0.0.0" else settings.bind_host
-    if settings.tls_certificate_file is not None:
-        os.environ.setdefault("OTEL_EXPORTER_OTLP_CERTIFICATE", str(settings.tls_certificate_file))
-    return f"{scheme(settings)}://{host}:{settings.gateway_port}/v1/metrics"
+    return f"{gateway_url(settings)}/v1/metrics"
 
 
 def _go_direct_to_loopback() -> None:

@@ -1,16 +1,21 @@
 """Readings through the OpenTelemetry SDK to the gateway: one resource for each entity, one request for all."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+import requests
 import structlog
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportResult, MetricsData, ResourceMetrics
 from opentelemetry.sdk.resources import Resource
+from requests.adapters import HTTPAdapter
 
+from forewarn.config.tls import trust_ours
 from forewarn.services.collector.readings import Instrument, Reading
 from forewarn.telemetry.samples import resource_of
 
@@ -21,14 +26,20 @@ _TIMEOUT_SECONDS = 5.0
 class Export:
     """Sends readings of entities that come and go.
 
-    endpoint: `http://…/v1/metrics`, None for what OTEL_EXPORTER_OTLP_ENDPOINT says. A gateway that is away loses
-    what was read meanwhile, as with any live collector: the gap is visible as one.
+    endpoint: `http://…/v1/metrics`, None for what OTEL_EXPORTER_OTLP_ENDPOINT says. certificate: of the gateway at that
+    endpoint, on this machine; no other is accepted then. A gateway that is away loses what was read meanwhile, as with
+    any live collector: the gap is visible as one.
     """
 
-    def __init__(self, endpoint: str | None, token: str | None, host: str) -> None:
+    def __init__(self, endpoint: str | None, token: str | None, host: str, certificate: Path | None = None) -> None:
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # this class says it, once
         headers = {"Authorization": f"Bearer {token}"} if token else None
-        self._exporter = OTLPMetricExporter(endpoint, headers=headers, timeout=_TIMEOUT_SECONDS)
+        self._session = requests.Session()
+        self._certificate = certificate if endpoint else None
+        self._trust()
+        self._exporter = OTLPMetricExporter(
+            endpoint, headers=headers, timeout=_TIMEOUT_SECONDS, session=self._session
+        )  # fmt: skip
         self._where, self._host = endpoint or "OTEL_EXPORTER_OTLP_ENDPOINT", host
         self._meters: dict[str, _EntityMeter] = {}
         self._away = False
@@ -44,11 +55,18 @@ class Export:
             resources += self._meters[entity].collect(mine)
         taken = self._exporter.export(MetricsData(resources)) is MetricExportResult.SUCCESS
         self._say(taken)
+        if not taken:
+            self._trust()  # the file may have been renewed
         return taken
 
     def close(self) -> None:
         """End a request that waits for the gateway, and send no more."""
         self._exporter.shutdown()
+
+    def _trust(self) -> None:
+        if self._certificate is not None:
+            with contextlib.suppress(ValueError):  # while it is being replaced
+                self._session.mount("https://", _OwnDoor(self._certificate))
 
     def _say(self, taken: bool) -> None:
         if taken and self._away:
@@ -59,6 +77,23 @@ class Export:
                 endpoint=self._where,
             )
         self._away = not taken
+
+
+class _OwnDoor(HTTPAdapter):
+    """Connects to the server that has this certificate, by whatever name, and to no other."""
+
+    def __init__(self, certificate: Path) -> None:
+        self._context = trust_ours(certificate)
+        super().__init__()
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._context, "assert_hostname": False}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Leave the context as it is: requests would add the certificates of all the world."""
 
 
 class _EntityMeter:

@@ -3,13 +3,15 @@
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Http:
-    """Ready when this path answers with a status below 400."""
+    """Ready when this path answers with a status below 400; over TLS where the server was given a certificate."""
 
     path: str
+    certificate: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import forewarn
+from forewarn.config.doors import dashboard_url, reachable
 from forewarn.config.settings import Settings
+from forewarn.config.tls import scheme, server_certificate
 from forewarn.services.stack import table
 from forewarn.services.stack.dagster_home import CodeLocation, code_locations, write_dagster_home
 from forewarn.services.stack.definition import Service, select
 from forewarn.services.stack.environment import process_environment
 from forewarn.services.stack.ports import PortRequest, Reservations, choose_ports
 from forewarn.services.stack.postgres import url as postgres_url
-from forewarn.services.stack.probes import reachable
 
 MAILBOX_PORT = 2525
 _CODE_PORT = 4266
@@ -47,10 +48,11 @@ def make_plan(settings: Settings, only: Sequence[str] = (), without: Sequence[st
     """Decide ports, addresses and services.
 
     A broker or database whose address is set in the environment or .env is used, not started.
-    Raises PortTakenError, ValueError for a service that does not exist, and ConnectionError for such an address where
-    nobody listens.
+    Raises PortTakenError, ValueError for a service that does not exist or a certificate that cannot be used, and
+    ConnectionError for such an address where nobody listens.
     """
-    settings = settings.model_copy(update={"home": settings.home.resolve()})
+    settings = settings.model_copy(update=_absolute(settings))
+    server_certificate(settings)
     folder = source_folder()
     explicit = settings.model_fields_set
     external = {n for n, field in (("broker", "kafka_bootstrap"), ("postgres", "postgres_url")) if field in explicit}
@@ -74,13 +76,19 @@ def make_plan(settings: Settings, only: Sequence[str] = (), without: Sequence[st
     return Plan(settings, finished, tuple(skipped), values, environment, folder, tuple(notices), reservations)
 
 
+def _absolute(settings: Settings) -> dict[str, Path]:
+    """Files and folders of the settings: processes of the stack work in another folder than who starts it."""
+    return {name: value.resolve() for name, value in settings if isinstance(value, Path)}
+
+
 def _table(
     ports: Mapping[str, int], external: set[str], code_names: Sequence[str], locations: Sequence[CodeLocation],
     settings: Settings,
 ) -> list[Service]:  # fmt: skip
     chosen = ports or dict.fromkeys(("broker", "postgres"), 0)
     own = {name: port for name, port in chosen.items() if name not in external}
-    engine = table.engine(ports)
+    certificate = settings.tls_certificate_file
+    engine = table.engine(ports, certificate)
     if "smtp_host" in settings.model_fields_set:
         engine = [s for s in engine if s.name != "mailbox"]
     if settings.kafka_log_topics or settings.kafka_otlp_topics:
@@ -91,7 +99,7 @@ def _table(
         table.preparation("postgres" in external),
         *engine,
         *table.orchestration(ports, code),
-        table.dashboard(ports),
+        table.dashboard(ports, certificate),
     ]
 
 
@@ -150,10 +158,10 @@ def _addresses(settings: Settings, ports: Mapping[str, int]) -> tuple[Settings, 
         found["postgres_url"] = postgres_url(settings.home, host, ports["postgres"], "forewarn")
     if "mailbox" in ports:
         found |= {"smtp_host": host, "smtp_port": ports["mailbox"]}
-    if "dashboard" in ports and "public_url" not in settings.model_fields_set:
-        found["public_url"] = f"http://{host}:{ports['dashboard']}"
     explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
     completed = Settings(**{**explicit, **found})
+    if "dashboard" in ports and "public_url" not in explicit:
+        completed.public_url = dashboard_url(completed)
     dagster = postgres_url(settings.home, host, ports["postgres"], "dagster") if "postgres" in ports else ""
     return completed, dagster or os.environ.get("DAGSTER_POSTGRES_URL", completed.postgres_url.get_secret_value())
 
@@ -165,6 +173,7 @@ def _values(settings: Settings, ports: Mapping[str, int], folder: Path, external
         "folder": folder,
         "bind_host": settings.bind_host,
         "host": reachable(settings.bind_host),
+        "scheme": scheme(settings),
         "public_url": settings.public_url,
         "dagster_workspace": settings.home / "dagster" / "workspace.yaml",
         "new_log": "--kept-log" if "broker" in external else "--new-log",

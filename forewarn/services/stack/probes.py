@@ -7,6 +7,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from forewarn.config.doors import door
+from forewarn.config.tls import trust_ours
 from forewarn.services.stack.definition import Alive, Exits, Http, Marker, Service, Tcp
 
 _INTERVAL_SECONDS = 0.1
@@ -44,18 +46,10 @@ async def wait_until_ready(service: Service, host: str, log: LogSlice) -> None:
         case Tcp():
             while not await _accepts(host, service.port or 0):
                 await asyncio.sleep(_INTERVAL_SECONDS)
-        case Http(path):
-            while not await asyncio.to_thread(_answers, f"http://{_bracketed(host)}:{service.port}{path}"):
+        case Http(path, certificate):
+            url = f"{door('https' if certificate else 'http', host, service.port or 0)}{path}"
+            while not await asyncio.to_thread(_answers, url, certificate):
                 await asyncio.sleep(_INTERVAL_SECONDS)
-
-
-def reachable(host: str) -> str:
-    """An address to connect to for one that is listened on."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 async def _accepts(host: str, port: int) -> bool:
@@ -67,10 +61,11 @@ async def _accepts(host: str, port: int) -> bool:
     return False
 
 
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not answer for the service
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError, ValueError), _direct.open(url, timeout=3) as response:
-        return bool(response.status < 400)
+def _answers(url: str, certificate: Path | None) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # none must answer for it
+        if certificate is not None:  # read anew each time, as the server may have been given another
+            handlers.append(urllib.request.HTTPSHandler(context=trust_ours(certificate)))
+        with urllib.request.build_opener(*handlers).open(url, timeout=3) as response:
+            return bool(response.status < 400)
     return False

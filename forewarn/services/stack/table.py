@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from forewarn.services.stack.definition import Alive, Exits, Http, Marker, Service, Tcp
 from forewarn.services.stack.postgres import READY_TEXT
@@ -43,7 +44,7 @@ def preparation(external: bool) -> Service:
     )  # fmt: skip
 
 
-def engine(ports: Mapping[str, int]) -> list[Service]:
+def engine(ports: Mapping[str, int], certificate: Path | None = None) -> list[Service]:
     """The services that receive, keep, predict and alert.
 
     Who reads stops after who writes; where the log is in the memory of our broker, it is read to its end before that.
@@ -54,9 +55,9 @@ def engine(ports: Mapping[str, int]) -> list[Service]:
     services = [
         Service("mailbox", "Mailbox (SMTP, keeps mail in files)", (*_MODULE, "forewarn.services.mailbox"), Tcp(),
                 ports.get("mailbox"), "smtp://{host}:{mailbox_port}", module="forewarn.services.mailbox"),
-        Service("gateway", "Gateway (OTLP over HTTP)", (*_MODULE, "forewarn.services.gateway"), Http("/healthz"),
-                ports.get("gateway"), "http://{host}:{gateway_port}", module="forewarn.services.gateway",
-                start_timeout_seconds=180),
+        Service("gateway", "Gateway (OTLP over HTTP)", (*_MODULE, "forewarn.services.gateway"),
+                Http("/healthz", certificate), ports.get("gateway"), "{scheme}://{host}:{gateway_port}",
+                module="forewarn.services.gateway", start_timeout_seconds=180),
         Service("archiver", "Archiver", (*_MODULE, "forewarn.services.archiver"), Alive(1.5),
                 module="forewarn.services.archiver", stop_timeout_seconds=20, environment=drain,
                 stops_after=(*sources, "connector")),
@@ -115,8 +116,8 @@ def orchestration(ports: Mapping[str, int], locations: Sequence[tuple[str, str]]
     return [replace(s, group="dagster", stop_signal=signal.SIGINT, stop_timeout_seconds=20) for s in services]
 
 
-def dashboard(ports: Mapping[str, int]) -> Service:
+def dashboard(ports: Mapping[str, int], certificate: Path | None = None) -> Service:
     """The page that engineers look at."""
-    return Service("dashboard", "Dashboard (Panel)", (*_MODULE, "panel_app"), Http("/healthz"), ports.get("dashboard"),
-                   "{public_url}", module="panel_app.__main__", depends_on=("prepare",),
+    return Service("dashboard", "Dashboard (Panel)", (*_MODULE, "panel_app"), Http("/healthz", certificate),
+                   ports.get("dashboard"), "{public_url}", module="panel_app.__main__", depends_on=("prepare",),
                    start_timeout_seconds=120)  # fmt: skip

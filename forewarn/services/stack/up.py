@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 
 import forewarn
+from forewarn.config.doors import reachable
 from forewarn.config.running import ServiceState, StackState
 from forewarn.services.stack import leftovers
 from forewarn.services.stack.child import Surroundings
 from forewarn.services.stack.definition import Service
 from forewarn.services.stack.environment import settings_environment
 from forewarn.services.stack.plan import Plan
-from forewarn.services.stack.probes import reachable
 from forewarn.services.stack.state import HomeLock, read_state, remove_state, running, write_state
 from forewarn.services.stack.supervisor import Reaper, Supervisor
 

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from forewarn.cli.convert import app as convert_app
 from forewarn.cli.failure import CommandError
+from forewarn.cli.gateway import gateway_of
 from forewarn.cli.replay import app as replay_app
-from forewarn.cli.replay import gateway_address, parse_speed
+from forewarn.cli.replay import parse_speed
 from forewarn.telemetry.recording import Failure, Recording, utc, write_recording
 from forewarn.telemetry.samples import SampleBatch, Series
 
@@ -78,7 +79,10 @@ def test_without_a_gateway_it_says_what_to_do_and_how_far_it_came(recording: Pat
 
 def test_speeds_and_addresses() -> None:
     assert [parse_speed(x) for x in ("60", "2.5x", "MAX")] == [60.0, 2.5, None]
-    assert gateway_address("http://x:1", "t") == ("http://x:1", "t")
+    told = gateway_of("http://x:1", "t")
+    assert (told.url, told.token) == ("http://x:1", "t")
+    with pytest.raises(CommandError, match="give an address such as"):
+        gateway_of("x:1")
 
 
 def test_converting_checks_and_completes(recording: Path, tmp_path: Path) -> None:
