@@ -13,11 +13,22 @@ import psycopg
 import structlog
 
 from forewarn.config.settings import Settings
+from forewarn.services.tracing import configure_tracing
 from forewarn.stores.schema import SchemaIsNewerError, create_tables
 
 logger = structlog.get_logger(__name__)
 
 THREAD_BROKE = 70  # exit status
+
+
+def begin(service: str) -> Settings:
+    """What the main of a service does first: its settings, its log, traces as `forewarn-SERVICE`, and an end with its
+    threads."""
+    settings = Settings()
+    configure_logging(settings)
+    configure_tracing(service)
+    end_with_threads()
+    return settings
 
 
 def configure_logging(settings: Settings) -> None:

@@ -100,6 +100,7 @@ class PredictionStream:
         self._watermarks: dict[str, int] = {}
         self._untold: dict[str, Watermark] = {}  # they wait until all that was told before is on the log
         self._progress = ReadProgress()
+        self._headers: list[tuple[str, bytes]] = []  # of what is told: the trace of the batch that it comes of
         compile_kernels()
         self._producer = producer(settings.kafka_bootstrap, delivery_seconds=0)  # never given up: a risk is not lost
         self._rebuild_to: dict[int, int] = {}  # offset up to which each partition is read again
@@ -116,6 +117,7 @@ class PredictionStream:
             while not self._stop.is_set():
                 messages = member.consume(500, timeout=_POLL_SECONDS)
                 with batch_span("predict", messages) if messages else nullcontext():
+                    self._headers = trace_headers()
                     self._work(member, messages)
                 if messages:
                     member.commit(asynchronous=True)
@@ -295,7 +297,7 @@ class PredictionStream:
             self._untold.clear()
 
     def _produce(self, topic: str, key: str, record: Risk | Observation) -> None:
-        self._producer.produce(topic, key=key.encode(), value=encode(record), headers=trace_headers())
+        self._producer.produce(topic, key=key.encode(), value=encode(record), headers=self._headers)
         self._producer.poll(0)
 
 

@@ -21,9 +21,8 @@ from forewarn.services.alerter.rules import RuleWatcher
 from forewarn.services.alerter.session import LogUnavailableError, Session, leadership
 from forewarn.services.alerter.switchboard import Switchboard
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event
+from forewarn.services.lifecycle import begin, stop_event
 from forewarn.services.metrics import MetricsServer
-from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 from forewarn.stores.offsets import Overtaken
 from forewarn.stores.schema import SchemaIsNewerError, create_tables
@@ -110,10 +109,7 @@ def _signer(settings: Settings) -> LinkSigner | None:
 
 def main() -> None:
     """Entry point."""
-    settings = Settings()
-    configure_logging(settings)
-    configure_tracing("alerter")
-    end_with_threads()
+    settings = begin("alerter")
     try:
         run(settings, stop_event())
     except SchemaIsNewerError as error:

@@ -6,13 +6,11 @@ import sys
 
 import structlog
 
-from forewarn.config.settings import Settings
 from forewarn.services.archiver.service import Archiver
 from forewarn.services.archiver.tending import Tending
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event, wait_for_tables
+from forewarn.services.lifecycle import begin, stop_event, wait_for_tables
 from forewarn.services.metrics import MetricsServer
-from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 
 logger = structlog.get_logger("forewarn.services.archiver")
@@ -20,10 +18,7 @@ logger = structlog.get_logger("forewarn.services.archiver")
 
 def main() -> None:
     """Wait for broker and PostgreSQL, then archive."""
-    settings = Settings()
-    configure_logging(settings)
-    configure_tracing("archiver")
-    end_with_threads()
+    settings = begin("archiver")
     stop = stop_event()
     url = settings.postgres_url.get_secret_value()
     try:

@@ -6,12 +6,10 @@ import sys
 
 import structlog
 
-from forewarn.config.settings import Settings
 from forewarn.services.connector.service import Connector
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event, wait_for_tables
+from forewarn.services.lifecycle import begin, stop_event, wait_for_tables
 from forewarn.services.metrics import MetricsServer
-from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 
 logger = structlog.get_logger("forewarn.services.connector")
@@ -21,11 +19,8 @@ _NICE = 5  # while history is sent in bulk, what predictions need comes first: n
 
 def main() -> None:
     """Wait for broker and PostgreSQL, then work."""
-    settings = Settings()
-    configure_logging(settings)
-    configure_tracing("connector")
+    settings = begin("connector")
     os.nice(_NICE)
-    end_with_threads()
     stop = stop_event()
     url = settings.postgres_url.get_secret_value()
     try:

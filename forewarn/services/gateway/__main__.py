@@ -14,9 +14,8 @@ from forewarn.services.gateway.delivery import Delivery
 from forewarn.services.gateway.meters import Meters
 from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.heartbeat import Heartbeat
-from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event
+from forewarn.services.lifecycle import begin, stop_event
 from forewarn.services.token_cache import TokenCache
-from forewarn.services.tracing import configure_tracing
 from forewarn.stores.log import create_topics
 from forewarn.telemetry.otlp_check import check
 from forewarn.telemetry.otlp_split import REQUESTS
@@ -29,9 +28,7 @@ logger = structlog.get_logger("forewarn.services.gateway")
 
 def main() -> None:
     """Listen on `bind_host:gateway_port`; exits with a sentence where that is not possible or not safe."""
-    settings = Settings()
-    configure_logging(settings)
-    configure_tracing("gateway")
+    settings = begin("gateway")
     refuse_open_door(settings)
     try:
         load_rules(settings.scrub)
@@ -64,7 +61,6 @@ def main() -> None:
     )
     heartbeat = Heartbeat(settings.postgres_url.get_secret_value(), "gateway", socket.gethostname())
     heartbeat.counters = meters.counters
-    end_with_threads()
     stop_event()  # uvicorn stops at a signal and raises it again; this takes it, so that the exit code is 0
     with heartbeat, tokens:
         logger.info("gateway listens", address=f"{scheme(settings)}://{settings.bind_host}:{settings.gateway_port}")

@@ -6,11 +6,10 @@ import sys
 
 import structlog
 
-from forewarn.config.settings import Settings
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.kafka_source.routes import routes
 from forewarn.services.kafka_source.service import KafkaSource
-from forewarn.services.lifecycle import configure_logging, end_with_threads, stop_event
+from forewarn.services.lifecycle import begin, stop_event
 from forewarn.services.metrics import MetricsServer
 from forewarn.stores.log import create_topics
 from forewarn.telemetry.scrub_rules import load_rules
@@ -20,9 +19,7 @@ logger = structlog.get_logger("forewarn.services.kafka_source")
 
 def main() -> None:
     """Exits with a sentence where no topic is configured, or a setting is not understood."""
-    settings = Settings()
-    configure_logging(settings)
-    end_with_threads()
+    settings = begin("kafka-source")
     stop = stop_event()
     try:
         known = routes(settings)

@@ -49,7 +49,7 @@ def process_environment(settings: Settings, dagster_url: str, source: Path) -> d
         "MPLCONFIGDIR": str(home / "matplotlib"),
         "GIT_PYTHON_REFRESH": "quiet",
         "GRPC_ENABLE_FORK_SUPPORT": "0",
-        "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),  # else memory of short threads is kept by each arena
+        "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),  # else each arena keeps memory of short threads
     }
     inherited: Mapping[str, str] = os.environ
     return {**inherited, **_QUIET, **threads, **own, **settings_environment(settings)}

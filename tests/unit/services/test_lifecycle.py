@@ -7,9 +7,9 @@ from forewarn.services.lifecycle import THREAD_BROKE
 
 _BREAKS = """
 import threading, time
-from forewarn.services.lifecycle import end_with_threads
+from forewarn.services.lifecycle import begin
 def no_memory(): raise MemoryError
-end_with_threads()
+begin("test")
 threading.Thread(target=no_memory, name="heartbeat", daemon=True).start()
 time.sleep(30)
 """
