@@ -99,8 +99,11 @@ def _roll_up(connection: psycopg.Connection, hour: datetime, cells: list[datetim
     connection.execute("delete from rollup_pending where cell = any(%s)", (cells,))
     conflict = _KEEP if keep else _REPLACE
     values = {"start": cells[0], "stop": cells[-1] + FIVE_MINUTES, "cells": cells, "hour": hour}
-    for statement in (_FROM_SAMPLES, _FROM_CELLS):
-        connection.execute(statement.format(columns=_COLUMNS, conflict=conflict).encode(), values)
+    connection.execute(_FROM_SAMPLES.format(columns=_COLUMNS, conflict=conflict).encode(), values)
+    # The statistics do not know the newest hour yet: PostgreSQL takes its cells for a single row and compares every
+    # series with every other (measured: more than 8 minutes for 120,000 series, in place of a second).
+    connection.execute("set local enable_nestloop = off")
+    connection.execute(_FROM_CELLS.format(columns=_COLUMNS, conflict=conflict).encode(), values)
 
 
 def best_width(cell: timedelta) -> timedelta | None:
