@@ -12,7 +12,7 @@ from forewarn.services.archiver.tending import Tending
 from forewarn.stores.archive import SampleWriter
 from forewarn.stores.locks import Lock
 from forewarn.stores.retention import cutoff
-from forewarn.stores.rollups import FIVE_MINUTES, HOUR, best_width, roll_up_due
+from forewarn.stores.rollups import FIVE_MINUTES, HOUR, best_width, name_pending, roll_up_due
 from forewarn.telemetry.samples import SampleBatch, Series
 
 NOW = timedelta(0)
@@ -77,6 +77,25 @@ def test_cells_hold_what_their_samples_say_also_when_some_come_late(connection: 
     writer.write(connection, [late])
     assert roll_up_due(connection, quiet=NOW) == 1
     assert_rolled_up(connection, [first, late])
+
+
+def test_the_first_cell_of_an_hour_is_rolled_up_at_once_though_the_statistics_do_not_know_it(
+    connection: psycopg.Connection,
+) -> None:
+    def fill(hour: datetime) -> None:
+        connection.execute("insert into metric_rollups_5m select n, %s, 0, 1, 0, 1, 1 from generate_series(1, 30000) n",
+                           (hour,))  # fmt: skip
+        name_pending(connection, [hour])
+        connection.commit()
+
+    fill(START)
+    roll_up_due(connection, quiet=NOW)
+    connection.execute("analyze metric_rollups_5m")
+    fill(START + HOUR)
+    connection.execute("set statement_timeout = '20s'")  # a second is enough; every series with every other: a minute
+    connection.commit()
+    assert roll_up_due(connection, quiet=NOW) == 1
+    assert connection.execute("select count(*) from metric_rollups_1h").fetchone() == (60_000,)
 
 
 def test_a_repetition_changes_nothing_and_the_newest_cell_waits(connection: psycopg.Connection) -> None:
