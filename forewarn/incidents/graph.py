@@ -28,6 +28,8 @@ class ServiceGraph:
     def servers(self, entity: str) -> dict[str, int]:
         """Nodes that the entity depends on, itself included, and how many calls away they are."""
         node = self.node(entity)
+        if node not in self._servers:  # not remembered: there may be any number of entities that call nobody
+            return {node: 0}
         if node not in self._below:
             self._below[node] = self._reach(node, self._servers)
         return self._below[node]
@@ -35,6 +37,8 @@ class ServiceGraph:
     def dependants(self, entity: str) -> set[str]:
         """Everything that calls the entity, directly or through others."""
         node = self.node(entity)
+        if node not in self._clients:
+            return set()
         if node not in self._above:
             self._above[node] = self._reach(node, self._clients)
         return set(self._above[node]) - {node}

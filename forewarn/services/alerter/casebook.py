@@ -60,7 +60,9 @@ class Casebook:
         self._graph = ServiceGraph(self._edges)
         self._learned, self._learned_at = CoOccurrence(), float("-inf")
         self._users: tuple[dict[str, int], int] = {}, 0
-        self._look_again: dict[str, datetime] = {i.incident_id: _AT_ONCE for i in stores.incidents.open_incidents()}
+        self._look_again = {  # of open incidents: their namespace, and when (event time)
+            i.incident_id: (namespace_of(i.entity), _AT_ONCE) for i in stores.incidents.open_incidents()
+        }
         self._track: dict[tuple[str, str], str] = {}
         self._like: dict[tuple[str, str, datetime, str], str] = {}
         dispatcher.use_graph(self._graph)
@@ -131,11 +133,9 @@ class Casebook:
 
     def look_again(self, namespace: str, until: datetime) -> None:
         """Split incidents whose cause has been over for long enough by now."""
-        for incident_id in [i for i, due in self._look_again.items() if due <= until]:
+        for incident_id in [i for i, (name, due) in self._look_again.items() if name == namespace and due <= until]:
+            self._look_again.pop(incident_id, None)
             incident = self._stores.incidents.get(incident_id)
-            if incident is not None and namespace_of(incident.entity) != namespace:
-                continue
-            self._look_again.pop(incident_id)
             if incident is not None and incident.state in OPEN_STATES:
                 self.refresh(incident_id, until)
 
@@ -145,8 +145,10 @@ class Casebook:
 
         incident, why = assemble(incident_id, previous, episodes, self._graph, at, self._window, before)
         due = strangers_due(episodes, self._graph, self._window)
-        if due is not None and due > at:
-            self._look_again[incident_id] = due
+        if incident.state not in OPEN_STATES:
+            self._look_again.pop(incident_id, None)  # its namespace may be silent from now on
+        elif due is not None and due > at:
+            self._look_again[incident_id] = namespace_of(incident.entity), due
         if not is_news(previous, incident):
             return
         self._stores.incidents.put(incident)
@@ -186,6 +188,7 @@ class Casebook:
         keeps, goes, stores = stays.incident, ends.incident, self._stores
         last = merged(goes, keeps, at, reason)
         stores.incidents.put(last)
+        self._look_again.pop(goes.incident_id, None)
         stores.incidents.move(goes.episodes, keeps.incident_id)
         stores.audit.write(ACTOR, "merged", goes.incident_id, f"merged into {keeps.incident_id}: {reason}")
         stores.audit.write(ACTOR, "merged", keeps.incident_id, f"took in {goes.incident_id}: {reason}")

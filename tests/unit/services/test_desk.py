@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from incident_records import DISK, ERRORS, LATENCY, SHOP_EDGES, at, clock, failure, recovery, risk
 
+from forewarn.incidents.graph import ServiceGraph
 from forewarn.incidents.records import Incident
 from forewarn.risk.records import Risk, Watermark
 from forewarn.services.alerter.casebook import Past
@@ -265,3 +266,32 @@ def test_what_was_merged_wrongly_comes_back_in_its_own_thread(shop: Shop) -> Non
     assert again is not None and (again.state, again.merged_into) == ("firing", "")
     assert shop.outbox.told(mailer.incident_id) == ["opened", "merged", "failed"]
     assert shop.outbox.told(db.incident_id)[-1] == "resolved"
+
+
+def test_nothing_is_kept_of_incidents_that_are_over(shop: Shop) -> None:
+    """Their namespace may never be heard of again."""
+    cases = shop.desk._cases
+    shop.take(failure(0), failure(3, "shop/api", ERRORS), recovery(10))
+    assert list(cases._look_again) == [shop.one.incident_id]  # its symptom goes on without its cause
+    shop.take(recovery(20, "shop/api", ERRORS))
+    assert shop.one.state == "resolved"
+    assert not cases._look_again
+
+
+def test_another_namespace_says_nothing_of_what_goes_on_without_its_cause(shop: Shop) -> None:
+    shop.take(failure(0), failure(3, "shop/api", ERRORS), recovery(10))
+    shop.desk.expire("bank", at(60))
+    assert len(shop.all) == 1
+    shop.desk.expire("shop", at(60))
+    assert len(shop.all) == 2  # it was split
+
+
+def test_entities_that_call_nobody_are_not_remembered_one_by_one() -> None:
+    graph = ServiceGraph(SHOP_EDGES)
+    for number in range(100):
+        pod = f"shop/pod-{number}"
+        assert graph.servers(pod) == {pod: 0}
+        assert graph.dependants(pod) == set()
+        assert graph.hops(pod, pod) == 0
+    assert graph.dependants("shop/db") == {"shop/api", "shop/gateway", "shop/worker"}
+    assert len(graph._below) + len(graph._above) <= 6
