@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +68,13 @@ int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, co
     static int (*next)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
     if (!next) next = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2"); /* x86: the plain name is an older one */
     if (!next) next = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    struct timespec at = real(deadline);
+    return next(condition, mutex, &at);
+}
+
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *deadline) { /* librdkafka waits so */
+    static int (*next)(cnd_t *, mtx_t *, const struct timespec *);
+    if (!next) next = dlsym(RTLD_NEXT, "cnd_timedwait");
     struct timespec at = real(deadline);
     return next(condition, mutex, &at);
 }
