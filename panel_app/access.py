@@ -1,5 +1,6 @@
-"""Who may see the dashboard and who may change something: users of a file or of OAuth, readers and editors."""
+"""Who may see the dashboard and who may change something: users of a file or of a provider, readers and editors."""
 
+import fnmatch
 import hashlib
 import hmac
 import ipaddress
@@ -7,8 +8,10 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import panel as pn
+from panel.auth import AUTH_PROVIDERS, OAuthLoginHandler
 
 from forewarn.config.settings import Settings
 
@@ -58,7 +61,8 @@ class Access:
 
     on: bool = False
     file: Path | None = None
-    editors: frozenset[str] = frozenset()  # of OAuth
+    editors: frozenset[str] = frozenset()  # of those whom a provider signs in: names, or patterns as *@example.com
+    readers: frozenset[str] = frozenset()  # none: all of them
     _users: dict[str, User] = field(default_factory=dict)
     _written: int = -1
     _failures: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -72,7 +76,9 @@ class Access:
         if self.file is not None:
             found = self.users().get(user)
             return found.role if found else None
-        return EDITOR if user in self.editors else READER
+        if _among(user, self.editors):
+            return EDITOR
+        return READER if not self.readers or _among(user, self.readers) else None
 
     def users(self) -> dict[str, User]:
         """Those of the file; while it cannot be used, those that were known."""
@@ -106,15 +112,32 @@ def access_of(settings: Settings) -> Access:
     """How the settings let people in. Raises AccessError where they would let everybody change it from anywhere."""
     if settings.dashboard_users is not None:
         return Access(True, settings.dashboard_users, _users=_first(settings.dashboard_users))
-    if pn.config.oauth_provider:
-        editors = frozenset(name.strip() for name in settings.dashboard_editors.split(",") if name.strip())
-        return Access(True, None, editors)
+    if settings.oidc_issuer or pn.config.oauth_provider:
+        _check_provider(settings)
+        return Access(True, None, _names(settings.dashboard_editors), _names(settings.dashboard_readers))
     if not _loopback(settings.bind_host) and not settings.dashboard_open:
         raise AccessError(
-            f"{settings.bind_host} is reached by others, and nobody needs to sign in: set FOREWARN_DASHBOARD_USERS "
-            "(docs/dashboard.md), or FOREWARN_DASHBOARD_OPEN=1 where something else keeps strangers away"
+            f"{settings.bind_host} is reached by others, and nobody needs to sign in: set FOREWARN_DASHBOARD_USERS or "
+            "FOREWARN_OIDC_ISSUER (docs/dashboard.md), or FOREWARN_DASHBOARD_OPEN=1 where something else keeps "
+            "strangers away"
         )
     return Access()
+
+
+def _check_provider(settings: Settings) -> None:
+    """Raises AccessError for a provider that could not be trusted or used."""
+    if settings.oidc_issuer:
+        issuer = urlsplit(settings.oidc_issuer)
+        if issuer.scheme != "https" and not _loopback(issuer.hostname or ""):
+            raise AccessError("FOREWARN_OIDC_ISSUER must begin with https://: its keys are read from there")
+        if settings.oidc_client_secret is None:
+            raise AccessError("FOREWARN_OIDC_ISSUER needs FOREWARN_OIDC_CLIENT_SECRET")
+        return
+    handler = AUTH_PROVIDERS.get(pn.config.oauth_provider)
+    if handler is None or not issubclass(handler, OAuthLoginHandler):
+        raise AccessError(
+            f"PANEL_OAUTH_PROVIDER={pn.config.oauth_provider} is no provider of OAuth (docs/dashboard.md)"
+        )
 
 
 def _first(path: Path) -> dict[str, User]:
@@ -127,6 +150,14 @@ def _first(path: Path) -> dict[str, User]:
     if not users:
         raise AccessError(f"FOREWARN_DASHBOARD_USERS: {path} names nobody; add a line with `python -m panel_app.users`")
     return users
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip().casefold() for name in text.split(",") if name.strip())
+
+
+def _among(user: str, names: frozenset[str]) -> bool:
+    return any(fnmatch.fnmatchcase(user.casefold(), name) for name in names)
 
 
 def _loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Signing in by name and password, on top of Panel's authentication; OAuth is Panel's own."""
+"""Signing in by name and password, on top of Panel's authentication; by a provider: see provider_sign_in."""
 
 import asyncio
 from typing import Any
@@ -11,6 +11,7 @@ from forewarn.alerting.links import read_key
 from forewarn.config.settings import Settings
 from forewarn.config.tls import scheme
 from panel_app.access import Access
+from panel_app.provider_sign_in import provider_options
 from panel_app.rendering import asset, render
 
 DAYS = 7  # that one stays signed in
@@ -87,9 +88,9 @@ def server_options(settings: Settings, access: Access) -> dict[str, Any]:
     if not access.on:
         return {}
     key = pn.config.cookie_secret or read_key(settings.home / "dashboard.key")
-    if access.file is None:
-        return {"oauth_provider": pn.config.oauth_provider, "cookie_secret": key}
     secure = settings.public_url.startswith("https://") or scheme(settings) == "https"
+    if access.file is None:
+        return {**provider_options(settings, access, secure), "cookie_secret": key}
     return {"auth_provider": FileAuth(access, secure), "cookie_secret": key}
 
 
@@ -97,6 +98,6 @@ def require_reader(handler: RequestHandler, access: Access) -> None:
     """Raises HTTPError 403 where who asks is not signed in."""
     if not access.on:
         return
-    raw = handler.get_secure_cookie("user", max_age_days=DAYS)
+    raw = handler.get_secure_cookie("user", max_age_days=DAYS if access.file is not None else pn.config.oauth_expiry)
     if access.role_of(raw.decode("utf-8", "replace") if raw else None) is None:
         raise HTTPError(403, reason="Sign in first")

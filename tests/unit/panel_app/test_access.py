@@ -68,6 +68,30 @@ def test_a_file_that_names_nobody_or_is_wrong_is_refused(tmp_path: Path) -> None
         parse_users(":editor:scrypt$a$b")
 
 
-def test_of_those_signed_in_by_oauth_only_the_named_edit() -> None:
-    access = Access(True, None, frozenset({"mia@example.com"}))
-    assert [access.role_of(u) for u in ("mia@example.com", "ron@example.com", None)] == [EDITOR, READER, None]
+def provider(**values: object) -> Access:
+    return access_of(settings(oidc_issuer="https://id.example", oidc_client_secret="s", **values))
+
+
+def test_of_those_signed_in_by_a_provider_only_the_named_edit() -> None:
+    access = provider(dashboard_editors="mia@example.com, *@ops.example.com")
+    users = ("Mia@example.com", "ada@ops.example.com", "ron@example.com", "guest", "", None)
+    assert [access.role_of(u) for u in users] == [EDITOR, EDITOR, READER, None, None, None]
+
+
+def test_of_those_signed_in_by_a_provider_only_the_named_read_where_some_are() -> None:
+    access = provider(dashboard_editors="mia@example.com", dashboard_readers="*@example.org,")
+    users = ("mia@example.com", "ron@example.org", "eve@example.com", "x@example.org.evil.example")
+    assert [access.role_of(u) for u in users] == [EDITOR, READER, None, None]
+
+
+def test_a_provider_that_cannot_be_trusted_or_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AccessError, match="https://"):
+        access_of(settings(oidc_issuer="http://id.example", oidc_client_secret="s"))
+    with pytest.raises(AccessError, match="FOREWARN_OIDC_CLIENT_SECRET"):
+        access_of(settings(oidc_issuer="https://id.example"))
+    for name in ("pam", "nobody"):
+        monkeypatch.setenv("PANEL_OAUTH_PROVIDER", name)
+        with pytest.raises(AccessError, match=f"PANEL_OAUTH_PROVIDER={name}"):
+            access_of(settings())
+    monkeypatch.setenv("PANEL_OAUTH_PROVIDER", "github")
+    assert access_of(settings(bind_host="0.0.0.0")).on
