@@ -144,6 +144,29 @@ def test_nothing_from_the_cut_on_is_learned(table: pd.DataFrame) -> None:
     assert [b.model_to_string() for b in trees[0]] == [b.model_to_string() for b in trees[1]]
 
 
+def test_a_disk_that_fails_is_learned_from_on_each_of_its_last_days() -> None:
+    calm = [0.0] * 9
+    ends = (60, 5, 99, 200)  # within the past, soon after it was first seen, too late to be known, after the cut
+    found = history(pd.DataFrame([stretch(f"D{i}", "ST", 0, stop, i < 3, calm) for i, stop in enumerate(ends)]))
+    begin = int(found.day.min())
+    sample = Sample.before(found, begin + 100, 7, seed=0)
+    days = [(sample.day[sample.fails & (sample.disk == i)] - begin).tolist() for i in range(4)]
+    assert [sorted(one) for one in days] == [[*range(53, 60)], [*range(5)], [92, 93], []]
+    goes_on = sample.day[~sample.fails] - begin
+    assert set(goes_on % 7) == {(100 - 7) % 7}
+    weekly = Sample.before(found, begin + 100, 7, seed=0, even=True)
+    assert set((weekly.day - begin) % 7) == {(100 - 7) % 7}
+
+
+def test_days_of_disks_that_fail_are_drawn_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = history(made_up(disks=100))
+    every = Sample.before(found, CUT_DAY, 7, seed=0)
+    monkeypatch.setattr(ranking, "_FAILING", 20)
+    some = Sample.before(found, CUT_DAY, 7, seed=0)
+    assert some.fails.sum() == 20 < every.fails.sum()
+    assert some.offset[-1] - every.offset[-1] == pytest.approx(np.log(20 / every.fails.sum()))
+
+
 def altered(table: pd.DataFrame) -> pd.DataFrame:
     cut = pd.Timestamp(CUT)
     kept = table[table["date_start"] < cut].copy()

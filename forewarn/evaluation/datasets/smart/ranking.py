@@ -1,4 +1,4 @@
-"""Boosted trees that rank disks by how soon they fail, learned from disk-weeks whose outcome was known by the cut."""
+"""Boosted trees that rank disks by how soon they fail, learned from days whose outcome was known by the cut."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from forewarn.evaluation.datasets.smart.features import Features
 from forewarn.evaluation.datasets.smart.fleet import symptomatic
 from forewarn.evaluation.datasets.smart.history import ATTRIBUTES, F32, Floats, History, Ints
 
+_FAILING = 80_000  # rows of disks that fail, at most
 _SYMPTOMATIC, _CLEAN = 30_000, 20_000  # rows of disks that go on, with and without a symptom; more gained nothing
 _UNTUNED_ROWS = 50_000
 _MEMBERS = 2  # seeds a horizon
@@ -20,7 +21,7 @@ _PARAMETERS: dict[str, Any] = {
     "objective": "binary",
     "learning_rate": 0.05,
     "num_leaves": 10,
-    "min_data_in_leaf": 40,
+    "min_data_in_leaf": 150,  # a disk that fails brings a row a day
     "feature_fraction": 0.3,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
@@ -34,7 +35,7 @@ _COMMON: dict[str, Any] = {"num_threads": 1, "verbosity": -1, "deterministic": T
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Disk-weeks to learn from, each [n]: disk, day, whether it failed within the horizon, and log-odds `offset`.
+    """Disks at midnights to learn from, each [n]: disk, day, whether it failed within the horizon, log-odds `offset`.
 
     Of the disks that go on, those that show a symptom are drawn more often than the others: they contend for the
     budget. Drawing a share q of them multiplies the odds of failing by 1 / q; `offset` = log(odds of all / q) tells
@@ -48,25 +49,35 @@ class Sample:
 
     @classmethod
     def before(cls, history: History, cut: int, horizon: int, seed: int, even: bool = False) -> "Sample":
-        """Weeks up to `cut - horizon`: all of disks that fail within the horizon, and a share of the others.
+        """Up to `cut - horizon`: the last `horizon` days of each disk that fails, and a share of the weeks of others.
 
-        Whether a disk failed within the horizon of such a week was known at `cut`. even: draw those with and without
-        a symptom alike. Raises DatasetError where there is nothing to learn from.
+        Whether a disk failed within the horizon of such a day was known at `cut`. A disk that fails shows more than
+        one of its days: alerts come on any day before the failure, and a week's grid would meet it once. even: weeks
+        alone, those with and without a symptom drawn alike. Raises DatasetError where there is nothing to learn from.
         """
         parts = [_week(history, day, horizon) for day in range(cut - horizon, int(history.day.min()), -7)]
         if not parts:
             raise DatasetError(f"no week lies {horizon} days before the first test day: give a later --test-from")
         disk, day, fails = (np.concatenate(column) for column in zip(*parts, strict=True))
-        if not fails.any():
-            raise DatasetError("no disk fails before the first test day: give a later --test-from")
+        rng = np.random.default_rng(seed)
         shows = symptomatic(history, disk, day)
-        if even:
-            share = np.full(len(fails), _share(_UNTUNED_ROWS, ~fails))
-        else:
-            share = np.where(shows, _share(_SYMPTOMATIC, ~fails & shows), _share(_CLEAN, ~fails & ~shows))
-        keep = fails | (np.random.default_rng(seed).random(len(fails)) < share)
-        odds = fails.sum() / max(1, (~fails).sum())
-        return cls(disk[keep], day[keep], fails[keep], np.log(odds) - np.log(share[keep]))
+        shares = _shares(shows, ~fails, even)
+        drawn = ~fails & (rng.random(len(fails)) < shares[shows.astype(np.int64)])
+        ends = (disk[fails], day[fails]) if even else _last_days(history, cut, horizon, rng)
+        failing = len(ends[0])
+        if not failing:
+            raise DatasetError("no disk fails before the first test day: give a later --test-from")
+        odds = failing / max(1, (~fails).sum())
+        disk, day = np.concatenate([ends[0], disk[drawn]]), np.concatenate([ends[1], day[drawn]])
+        share = shares[symptomatic(history, disk, day).astype(np.int64)]
+        return cls(disk, day, np.arange(len(disk)) < failing, np.log(odds) - np.log(share))
+
+
+def _shares(shows: NDArray[np.bool_], goes_on: NDArray[np.bool_], even: bool) -> Floats:
+    """[2] share to draw of the rows that go on without and with a symptom."""
+    if even:
+        return np.full(2, _share(_UNTUNED_ROWS, goes_on))
+    return np.array([_share(_CLEAN, goes_on & ~shows), _share(_SYMPTOMATIC, goes_on & shows)])
 
 
 def _share(wanted: int, rows: NDArray[np.bool_]) -> float:
@@ -77,6 +88,16 @@ def _week(history: History, day: int, horizon: int) -> tuple[Ints, Ints, NDArray
     disk = history.running(day)
     fails = history.failed[disk] & (history.end[disk] <= day + horizon)
     return disk, np.full(len(disk), day), fails
+
+
+def _last_days(history: History, cut: int, horizon: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Disk and midnight of the last `horizon` days of disks that had failed by `cut`, those up to `cut - horizon`."""
+    failed = np.flatnonzero(history.failed & (history.end <= cut))
+    disk = np.repeat(failed, horizon)
+    day = history.end[disk] - np.tile(np.arange(1, horizon + 1), len(failed))
+    known = np.flatnonzero((day >= history.begin[disk]) & (day <= cut - horizon))
+    kept = np.sort(rng.permutation(known)[:_FAILING])
+    return disk[kept], day[kept]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,14 +120,22 @@ def fit(features: Features, cut: int, horizons: Sequence[int], seed: int) -> Ran
     Failing within 7 days and within 30 days rank the disks nearly alike; each has few failures to learn from, so
     their mean is steadier than either. Both learn from weeks whose outcome within their own horizon was known at `cut`.
     """
-    boosters = []
-    for horizon in horizons:
-        for member in range(_MEMBERS):
-            sample = Sample.before(features.history, cut, horizon, seed + member)
-            table, names = features.at(sample.disk, sample.day)
-            parameters = {**_PARAMETERS, **_COMMON, "seed": seed + member}
-            boosters.append(_train(parameters, table, sample, _ROUNDS, [names.index("model")]))
+    seeds = [(horizon, seed + member) for horizon in horizons for member in range(_MEMBERS)]
+    samples = [Sample.before(features.history, cut, horizon, one) for horizon, one in seeds]
+    table, rows, names = _at_once(features, samples)
+    boosters = [
+        _train({**_PARAMETERS, **_COMMON, "seed": one}, table[here], sample, _ROUNDS, [names.index("model")])
+        for (_, one), sample, here in zip(seeds, samples, rows, strict=True)
+    ]
     return Ranker(tuple(boosters), np.arange(len(names)))
+
+
+def _at_once(features: Features, samples: Sequence[Sample]) -> tuple[F32, list[Ints], tuple[str, ...]]:
+    """Features of all samples' disks and days, each made once, where each sample's rows stand in them, and names."""
+    disks = len(features.history.end)
+    keys, rows = np.unique(np.concatenate([s.day * disks + s.disk for s in samples]), return_inverse=True)
+    table, names = features.at(keys % disks, keys // disks)
+    return table, np.split(rows, np.cumsum([len(s.day) for s in samples])[:-1]), names
 
 
 def fit_untuned(features: Features, cut: int, horizon: int, seed: int) -> Ranker:
