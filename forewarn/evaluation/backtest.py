@@ -22,6 +22,7 @@ from forewarn.evaluation.model_metrics import (
 from forewarn.evaluation.promotion import Standing
 from forewarn.evaluation.split import Part
 from forewarn.features.definitions import HORIZON_STEPS, INDEX
+from forewarn.forecasting.time_to_failure import weighted_quantile
 from forewarn.forecasting.trend import predict_linear_steps
 from forewarn.risk.first_day import FirstDayScorer
 from forewarn.risk.scorer import PAGING_HORIZON, Scorer, score
@@ -62,6 +63,17 @@ class Stretch:
         matrix[self.row, column] = probability
         return matrix, times
 
+    def told(self, probability: F64, threshold: float) -> NDArray[np.bool_]:
+        """bool [n]: rows of which it is told that they fail, and that do within the paging horizon."""
+        soon = (self.steps > 0) & (self.steps <= HORIZON_STEPS[PAGING_HORIZON])
+        return np.asarray(soon & (probability >= threshold))
+
+    def failure_weight(self, rows: NDArray[np.bool_]) -> F64:
+        """Weights of some rows that a failure follows, by which every failure counts the same."""
+        failures = np.column_stack([self.row[rows], np.round(self.at[rows] + self.steps[rows])])
+        _, which, count = np.unique(failures, axis=0, return_inverse=True, return_counts=True)
+        return np.asarray(1.0 / count[which.ravel()])
+
     def events(self, probability: F64, threshold: float) -> EventMetrics:
         """Warnings at a threshold held against what failed."""
         matrix, times = self.matrix(probability)
@@ -81,7 +93,8 @@ class Backtest:
     """What a scorer and the simple methods reached on the same stretch.
 
     events, brier: by method ('model', 'predict_linear', …). horizons: one row of scores a horizon. coverage: of the
-    80 % interval of the time to failure, by how far off the failure was.
+    80 % interval of the time to failure where it was told, by how far off the failure was; every failure counts the
+    same.
     """
 
     version: str
@@ -90,7 +103,7 @@ class Backtest:
     brier: dict[str, float]
     horizons: list[dict[str, float]]
     coverage: dict[str, float]
-    median_error: float  # of the median time to failure, as a share of the true time
+    median_error: float  # of the median time to failure there, as a share of the true time
 
     def metrics(self) -> dict[str, Any]:
         """`{metric: {"value": …, "baselines": {method: …}}}` as the registry keeps it; NaN becomes None."""
@@ -144,16 +157,16 @@ def backtest(scorer: Scorer, stretch: Stretch) -> Backtest:
     known, failed = known_outcome(stretch.steps, stretch.observed, HORIZON_STEPS[PAGING_HORIZON])
     briers = {name: brier(p[known], failed[known]) for name, (p, _) in methods.items()}
     briers["base_rate"] = brier(np.full(known.sum(), failed[known].mean() if known.any() else 0.0), failed[known])
-    came = np.isfinite(stretch.steps) & (stretch.steps > 0) & (stretch.steps <= HORIZON_STEPS[-1])
-    error = np.abs(scores.quantiles[came, 1] - stretch.steps[came]) / stretch.steps[came]
+    told = stretch.told(scores.probability, scorer.threshold)
+    said, came, weight = scores.quantiles[told], stretch.steps[told], stretch.failure_weight(told)
     return Backtest(
         version=scorer.version,
         days=(stretch.part.stop - stretch.part.first) / 1440,
         events={name: stretch.events(p, threshold) for name, (p, threshold) in methods.items()},
         brier=briers,
         horizons=[_at_horizon(1.0 - scores.survival[:, h], stretch, steps) for h, steps in enumerate(HORIZON_STEPS)],
-        coverage=interval_coverage(scores.quantiles, stretch.steps, HORIZON_STEPS),
-        median_error=float(np.median(error)) if len(error) else float("nan"),
+        coverage=interval_coverage(said, came, HORIZON_STEPS[: PAGING_HORIZON + 1], weight),
+        median_error=weighted_quantile(np.abs(said[:, 1] - came) / came, weight, 0.5) if len(came) else float("nan"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -309,17 +310,17 @@ def coverage(low: F64, high: F64, came: F64) -> float:
     return float(np.mean((low[known] <= came[known]) & (came[known] <= high[known]))) if known.any() else float("nan")
 
 
-def interval_coverage(quantiles: F64, steps: F64, edges: Sequence[int]) -> dict[str, float]:
-    """Coverage of the 80 % interval `quantiles` [n, 3] of the time to failure, by how far off the failure was.
+def interval_coverage(quantiles: F64, steps: F64, edges: Sequence[int], weight: F64 | None = None) -> dict[str, float]:
+    """Weighted share of what came within the 80 % interval `quantiles` [n, 3], by how far off the failure was.
 
-    steps [n], inf or NaN where none came. Keys '1-15', '16-60', … by `edges`, and 'all'.
+    steps [n], inf or NaN where none came; weight [n], ones without. Keys '1-15', '16-60', … by `edges`, and 'all'; NaN
+    where nothing came.
     """
-    result = {}
-    low = 0
-    for edge in edges:
-        rows = (steps > low) & (steps <= edge)
-        result[f"{low + 1}-{edge}"] = coverage(quantiles[rows, 0], quantiles[rows, 2], steps[rows])
-        low = edge
-    rows = (steps > 0) & (steps <= edges[-1])
-    result["all"] = coverage(quantiles[rows, 0], quantiles[rows, 2], steps[rows])
-    return result
+    inside = (quantiles[:, 0] <= steps) & (steps <= quantiles[:, 2])
+    weights = np.ones(len(steps)) if weight is None else weight
+    bins = {f"{low + 1}-{high}": (steps > low) & (steps <= high) for low, high in pairwise((0, *edges))}
+    bins["all"] = (steps > 0) & (steps <= edges[-1])
+    return {
+        name: float(np.average(inside[rows], weights=weights[rows])) if rows.any() else float("nan")
+        for name, rows in bins.items()
+    }

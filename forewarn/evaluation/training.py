@@ -11,14 +11,14 @@ from forewarn.evaluation.backtest import Stretch, simple_methods
 from forewarn.evaluation.model_metrics import THRESHOLDS, EventMetrics, best_threshold, together
 from forewarn.evaluation.split import blocks
 from forewarn.features.definitions import HORIZON_STEPS
-from forewarn.forecasting.time_to_failure import TimeToFailureModel
+from forewarn.forecasting.time_to_failure import LEAST_ROWS, TimeToFailureModel
 from forewarn.risk.scorer import PAGING_HORIZON, TrainedScorer
 
 F64 = NDArray[np.float64]
 DEFAULT_THRESHOLD = 0.3  # where nothing failed that could tell a better one
 BLOCKS = 3
 _LABELS = ("steps", "observed", "weight", "inverse")
-TIME_STEPS = 720  # the time model speaks of failures within so many steps: with a whole day its intervals are useless
+TIME_STEPS = HORIZON_STEPS[PAGING_HORIZON]  # a time is said of what is told, and that is told for so many steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,38 +103,45 @@ def learn_failures(
     """Learn from `train`, a sample of the stretch `history`; `later` is a sample of the later stretch `calibration`.
 
     `simulated` rows are learned from and nothing else: they are of no time of this history. Probabilities are
-    calibrated, and the threshold chosen, on what models said of rows that they had not seen: of each block of the
-    training part by a model of the other blocks (cross-fitting), and of the later part. What was foreseen there is
-    kept beside what simple methods foresaw (`FailureModel.unseen`). Intervals are calibrated on the later part alone.
+    calibrated, the threshold chosen and the intervals of the time calibrated on what models said of rows that they had
+    not seen: of each block of the training part by models of the other blocks (cross-fitting), and of the later part.
+    What was foreseen there is kept beside what simple methods foresaw (`FailureModel.unseen`). Intervals are those of
+    rows that would have been told, and every failure counts the same: a day holds thousands of rows and one failure.
     Raises ValueError where too few rows lead to a failure.
     """
     everything = train.with_rows(simulated)
-    ends, later_ends = everything.steps <= TIME_STEPS, later.steps <= TIME_STEPS
-    weight = everything.weight_of_failure
-    time = TimeToFailureModel.fit(everything.features[ends], everything.steps[ends], seed, weight[ends])
-    time = time.calibrate(later.features[later_ends], later.steps[later_ends])
-    hazard = _hazard(everything, seed)
-    unseen = [_Unseen(hazard, later, calibration)]
+    hazard, time = _hazard(everything, seed), _time(everything, seed)
+    unseen = [_Unseen(hazard, time, later, calibration)]
     for block in blocks(history.part, BLOCKS):
         others, own = train.rows(block.far_from(train.at)), train.rows(block.holds(train.at))
-        if others.leads_to_failure.any() and len(own.at):
-            unseen.append(_Unseen(_hazard(others.with_rows(simulated), seed), own, history.within(block)))
+        if (others.steps <= TIME_STEPS).sum() >= LEAST_ROWS and len(own.at):
+            more = others.with_rows(simulated)
+            unseen.append(_Unseen(_hazard(more, seed), _time(more, seed), own, history.within(block)))
     hazard = hazard.calibrate_on(
-        np.concatenate([u.model.log_odds(u.rows.features) for u in unseen]),
+        np.concatenate([u.hazard.log_odds(u.rows.features) for u in unseen]),
         *(
             np.concatenate([getattr(u.rows, name) for u in unseen])
             for name in ("steps", "observed", "weight", "inverse")
         ),
     )
-    tried = [_events_by_threshold(hazard, one) for one in unseen]
-    return FailureModel(hazard, time, _threshold(tried), _events_by_method(unseen, tried))
+    said = [_probability(hazard, one) for one in unseen]
+    tried = [{t: one.stretch.events(p, t) for t in THRESHOLDS} for one, p in zip(unseen, said, strict=True)]
+    threshold = _threshold(tried)
+    told = [one.stretch.told(p, threshold) for one, p in zip(unseen, said, strict=True)]
+    time = time.calibrate_on(
+        np.concatenate([u.time.log_quantiles(u.stretch.features[rows]) for u, rows in zip(unseen, told, strict=True)]),
+        np.concatenate([u.stretch.steps[rows] for u, rows in zip(unseen, told, strict=True)]),
+        np.concatenate([u.stretch.failure_weight(rows) for u, rows in zip(unseen, told, strict=True)]),
+    )
+    return FailureModel(hazard, time, threshold, _events_by_method(unseen, tried))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Unseen:
-    """A model, a sample of rows that it had not seen, and the stretch that they are of."""
+    """Models, a sample of rows that they had not seen, and the stretch that they are of."""
 
-    model: HazardModel
+    hazard: HazardModel
+    time: TimeToFailureModel
     rows: Sample
     stretch: Stretch
 
@@ -143,20 +150,20 @@ def _hazard(rows: Sample, seed: int) -> HazardModel:
     return HazardModel.fit(rows.features, rows.steps, rows.observed, rows.weight, seed=seed, inverse=rows.inverse)
 
 
+def _time(rows: Sample, seed: int) -> TimeToFailureModel:
+    ends = rows.steps <= TIME_STEPS
+    return TimeToFailureModel.fit(rows.features[ends], rows.steps[ends], seed, rows.weight_of_failure[ends])
+
+
 def _probability(calibrated: HazardModel, unseen: _Unseen) -> F64:
     """P(failure within the paging horizon) of the stretch's rows, by the model that had not seen them, calibrated as
     the one that will serve."""
-    model = replace(unseen.model, slope=calibrated.slope, intercept=calibrated.intercept)
+    model = replace(unseen.hazard, slope=calibrated.slope, intercept=calibrated.intercept)
     scorer = TrainedScorer("", 0.0, model, None)
     return np.asarray(1.0 - scorer.survival(unseen.stretch.features)[:, PAGING_HORIZON])
 
 
 _Tried = dict[float, EventMetrics]  # threshold -> what it reached
-
-
-def _events_by_threshold(calibrated: HazardModel, unseen: _Unseen) -> _Tried:
-    probability = _probability(calibrated, unseen)
-    return {t: unseen.stretch.events(probability, t) for t in THRESHOLDS}
 
 
 def _threshold(tried: Sequence[_Tried]) -> float:

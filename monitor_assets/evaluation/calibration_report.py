@@ -57,30 +57,24 @@ class Calibration:
     modes: list[ModeCalibration]
     ledger: list[ReliabilityBin]
     ledger_modes: list[ModeCalibration]
+    coverage: float  # of the 80 % interval on held-out rows where it was told; every failure counts the same
 
     @property
     def error(self) -> float:
         """Calibration error at the paging horizon."""
         return calibration_error(self.horizons[HORIZON_STEPS[PAGING_HORIZON]])
 
-    @property
-    def coverage(self) -> float:
-        """Of the 80 % interval, over all modes on held-out rows."""
-        known = [m for m in self.modes if not np.isnan(m.coverage)]
-        counts = [m.count for m in known]
-        return float(np.average([m.coverage for m in known], weights=counts)) if known else float("nan")
-
 
 @dg.asset(deps=[failure_model], group_name="evaluation", kinds={"matplotlib", "postgres"}, owners=["team:forewarn"])
 def calibration_report(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.MaterializeResult:
-    """Reliability for each horizon and coverage of the intervals by failure mode, on the test interval by the model
-    just trained; beside it what became of the risks that were told. An HTML report."""
+    """Reliability for each horizon and coverage of the intervals that are told, by failure mode, on the test interval
+    by the model just trained; beside it what became of the risks that were told. An HTML report."""
     history = scope.history()
     windows = history.read_windows()
     stretch = stretch_of(history, windows, Part(*history.read_json("split")["test"]))
     modes = np.array([failure_mode(windows.series[i].signal).mode for i in windows.limited])
-    scores = score(failures.load(history).scorer("candidate"), stretch.features)
-    found = calibration_of(scores, stretch, modes, told_rows(scope))
+    scorer = failures.load(history).scorer("candidate")
+    found = calibration_of(score(scorer, stretch.features), scorer.threshold, stretch, modes, told_rows(scope))
     path = scope.home / "reports" / f"calibration-{scope.namespace or '_'}-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
     write_page(path, scope.namespace, found)
     summary = {"error_6h": _rounded(found.error), "coverage_80": _rounded(found.coverage)}
@@ -112,14 +106,16 @@ def told_rows(scope: TrainingScope) -> list[Told]:
         return connection.execute(_LEDGER, {"ns": scope.namespace}).fetchall()
 
 
-def calibration_of(scores: Scores, stretch: Stretch, modes: np.ndarray, told: list[Told]) -> Calibration:
-    """modes: [S], of each limited series."""
+def calibration_of(
+    scores: Scores, threshold: float, stretch: Stretch, modes: np.ndarray, told: list[Told]
+) -> Calibration:
+    """threshold: of the probability, from which on a risk is told; modes: [S], of each limited series."""
     horizons = {}
     for h, steps in enumerate(HORIZON_STEPS):
         known, came = known_outcome(stretch.steps, stretch.observed, steps)
         horizons[steps] = reliability(1 - scores.survival[known, h], came[known])
     known, came = known_outcome(stretch.steps, stretch.observed, HORIZON_STEPS[PAGING_HORIZON])
-    soon = (stretch.steps > 0) & (stretch.steps <= HORIZON_STEPS[-1])
+    soon = stretch.told(scores.probability, threshold)
     inside = (scores.quantiles[:, 0] <= stretch.steps) & (stretch.steps <= scores.quantiles[:, 2])
     of = modes[stretch.row]
     by_mode = [
@@ -131,7 +127,9 @@ def calibration_of(scores: Scores, stretch: Stretch, modes: np.ndarray, told: li
     held = np.array([np.nan if t[3] is None else float(t[3]) for t in told])
     held_in = {m: held[(names == m) & ~np.isnan(held)] for m in np.unique(names)}
     in_ledger = [_mode(m, p[names == m], true[names == m], inside) for m, inside in held_in.items()]
-    return Calibration(horizons, by_mode, reliability(p, true) if told else [], in_ledger)
+    weight = stretch.failure_weight(soon)
+    coverage = float(np.average(inside[soon], weights=weight)) if soon.any() else float("nan")
+    return Calibration(horizons, by_mode, reliability(p, true) if told else [], in_ledger, coverage)
 
 
 def _mode(mode: str, probability: np.ndarray, came: np.ndarray, inside: np.ndarray) -> ModeCalibration:
@@ -160,7 +158,7 @@ def probabilities_are_calibrated(scope: TrainingScope) -> dg.AssetCheckResult:
     description=f"The 80 % interval holds {LEAST_COVERAGE:.0%} to {MOST_COVERAGE:.0%} of the failures.",
 )
 def intervals_hold_what_they_promise(scope: TrainingScope) -> dg.AssetCheckResult:
-    """On held-out rows that a failure followed within a day."""
+    """On held-out rows of which a time would have been told, and that a failure followed."""
     share: Any = scope.history().read_json(NAME)["coverage_80"]
     return dg.AssetCheckResult(
         passed=share is None or LEAST_COVERAGE <= share <= MOST_COVERAGE,

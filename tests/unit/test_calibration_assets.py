@@ -10,7 +10,7 @@ from forewarn.evaluation.split import Part
 from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.risk.scorer import Scores
 from monitor_assets.evaluation.calibration_page import write_page
-from monitor_assets.evaluation.calibration_report import Calibration, calibration_of
+from monitor_assets.evaluation.calibration_report import Calibration, Told, calibration_of
 
 
 def honest(n: int = 4000) -> tuple[Scores, Stretch, np.ndarray]:
@@ -27,8 +27,13 @@ def honest(n: int = 4000) -> tuple[Scores, Stretch, np.ndarray]:
     return scores, stretch, np.array(["leak", "disk_full"])
 
 
+def said(scores: Scores, stretch: Stretch, modes: np.ndarray, told: list[Told]) -> Calibration:
+    """The calibration of a scorer that tells from 0.5 on."""
+    return calibration_of(scores, 0.5, stretch, modes, told)
+
+
 def test_error_and_coverage_by_mode_are_those_of_the_rows() -> None:
-    found = calibration_of(*honest(), told=[])
+    found = said(*honest(), told=[])
     assert found.error < 0.03 and found.coverage == pytest.approx(0.8, abs=0.02)
     assert {m.mode: m.count for m in found.modes} == {"leak": 2000, "disk_full": 2000}
     assert found.ledger == [] and found.ledger_modes == []
@@ -41,7 +46,7 @@ def test_the_ledger_is_counted_beside_and_the_page_shows_both(tmp_path: Path) ->
         ("leak", 0.7, False, None),
         ("<b>", 0.3, False, None),
     ]
-    found = calibration_of(*honest(), told=told)
+    found = said(*honest(), told=told)
     (leak,) = (m for m in found.ledger_modes if m.mode == "leak")
     assert (leak.count, leak.coverage) == (3, 0.5) and leak.came == pytest.approx(2 / 3)
     write_page(tmp_path / "page.html", "web", found)
@@ -53,7 +58,7 @@ def test_an_empty_stretch_is_no_error(tmp_path: Path) -> None:
     scores, stretch, modes = honest(4)
     stretch.observed[:] = 0.0
     stretch.steps[:] = np.inf
-    found = calibration_of(scores, stretch, modes, told=[])
+    found = said(scores, stretch, modes, told=[])
     assert isinstance(found, Calibration) and np.isnan(found.error) and np.isnan(found.coverage)
     write_page(tmp_path / "page.html", "", found)
     assert "No prediction of this namespace has been resolved yet" in (tmp_path / "page.html").read_text()
