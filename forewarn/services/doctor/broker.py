@@ -1,12 +1,16 @@
 """Mistakes between us and the broker: address, TLS, password, topics, partitions."""
 
+import ssl
 from collections.abc import Iterator
+from functools import partial
+from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from forewarn.config.settings import Settings
 from forewarn.services.doctor.finding import Finding, ok, unknown, warning, wrong
+from forewarn.services.doctor.tls import Door, examine_tls, speaks_tls
 from forewarn.stores.log_address import reach
 from forewarn.stores.log_ends import end_offsets
 from forewarn.telemetry import topics
@@ -16,6 +20,7 @@ _SECONDS = 5.0
 
 def examine_broker(settings: Settings) -> Iterator[Finding]:
     """Ask the broker once; what hangs on it is unknown where it does not answer."""
+    yield from _certificates(settings)
     heard: list[KafkaError] = []
     address = settings.kafka_bootstrap
     try:
@@ -51,6 +56,37 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
         yield ok("Dead letters", "none")
 
 
+def _doors(settings: Settings) -> list[Door]:
+    places = [f"kafka://{place.strip()}" for place in settings.kafka_bootstrap.split(",")]
+    by, authority = "FOREWARN_KAFKA_BOOTSTRAP", "FOREWARN_KAFKA_CA_FILE"
+    return [Door("Broker", url, urlsplit(url).hostname or "", by, authority) for url in places]
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    if not settings.kafka_security_protocol.endswith("SSL"):
+        return
+    for door in _doors(settings):
+        try:
+            yield examine_tls(door, partial(_trust, settings))
+        except OSError:
+            return  # nobody is there: the broker's own check says so
+        except ValueError as error:
+            yield wrong("Broker: TLS", str(error), "the files must be PEM and readable by this user")
+            return
+
+
+def _trust(settings: Settings, compare_names: bool) -> ssl.SSLContext:
+    """As librdkafka is told. Raises ValueError where a file cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=settings.kafka_ca_file)
+        context.check_hostname = compare_names
+        if settings.kafka_certificate_file is not None:
+            context.load_cert_chain(settings.kafka_certificate_file, settings.kafka_key_file)
+    except OSError as error:
+        raise ValueError(f"FOREWARN_KAFKA_CA_FILE, …_CERTIFICATE_FILE or …_KEY_FILE cannot be used: {error}") from error
+    return context
+
+
 def _away(settings: Settings, errors: list[KafkaError]) -> Finding:
     address, protocol = settings.kafka_bootstrap, settings.kafka_security_protocol
     codes = {error.code() for error in errors}
@@ -67,10 +103,15 @@ def _away(settings: Settings, errors: list[KafkaError]) -> Finding:
         )  # fmt: skip
     if KafkaError._RESOLVE in codes:
         return wrong("Broker", f"the name of {address} is not known", "check FOREWARN_KAFKA_BOOTSTRAP")
+    if not protocol.endswith("SSL") and any(speaks_tls(door.url) for door in _doors(settings)):
+        return wrong(
+            "Broker", f"{address} speaks TLS, and was asked without",
+            "set FOREWARN_KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL, and FOREWARN_KAFKA_CA_FILE",
+        )  # fmt: skip
     if protocol == "PLAINTEXT" and "disconnected" in texts:
         return wrong(
             "Broker", f"{address} takes the connection and hangs up",
-            "it may want TLS (FOREWARN_KAFKA_SECURITY_PROTOCOL), or it is no Kafka broker",
+            "it may want a user (FOREWARN_KAFKA_SECURITY_PROTOCOL), or it is no Kafka broker",
         )  # fmt: skip
     return wrong(
         "Broker", f"nobody answers at {address}",

@@ -2,6 +2,7 @@
 
 import smtplib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -10,7 +11,7 @@ from forewarn.config import doors
 from forewarn.config.settings import Settings
 from forewarn.config.tls import server_certificate, trust
 from forewarn.services.doctor.finding import Finding, ok, unknown, warning, wrong
-from forewarn.services.doctor.tls import SECONDS, Door, examine_tls, speaks_tls
+from forewarn.services.doctor.tls import SECONDS, Door, Trust, examine_tls, speaks_tls
 from forewarn.telemetry.sender import is_of_tls
 
 Ask = Callable[[httpx.Client], Finding]
@@ -21,8 +22,9 @@ def examine_servers(settings: Settings, elsewhere: Mapping[str, str] | None = No
     told = {name: url.rstrip("/") for name, url in (elsewhere or {}).items() if url}
     if settings.tls_certificate_file or settings.tls_key_file:
         yield _certificate(settings)
+    trusted = cache(partial(trust, settings))
     gateway = told.get("gateway") or doors.gateway_url(settings)
-    yield from _gateway(settings, Door("Gateway", gateway, _name(settings, gateway, settings.answer_url)))
+    yield from _gateway(settings, trusted, Door("Gateway", gateway, _name(settings, gateway, settings.answer_url)))
     for name, url, path in (
         ("Predictor", doors.door("http", settings.bind_host, settings.predictor_port), "/readyz"),
         ("Dashboard", doors.dashboard_url(settings), "/"),
@@ -30,17 +32,17 @@ def examine_servers(settings: Settings, elsewhere: Mapping[str, str] | None = No
     ):
         mend = f"`forewarn up` starts it, or set FOREWARN_{name.upper()}_PORT"
         url = told.get(name.lower(), url)
-        yield from _http(settings, Door(name, f"{url}{path}", _name(settings, url)), mend)
-    yield from _public(settings)
+        yield from _http(trusted, Door(name, f"{url}{path}", _name(settings, url)), mend)
+    yield from _public(settings, trusted)
     if settings.smtp_host:
         yield _mail(settings)
     if settings.loki_url:
         url = f"{settings.loki_url.rstrip('/')}/ready"
-        yield from _http(settings, _door("Loki", url), "check FOREWARN_LOKI_URL, …_TENANT and …_TOKEN")
+        yield from _http(trusted, _door("Loki", url), "check FOREWARN_LOKI_URL, …_TENANT and …_TOKEN")
     tracking = settings.mlflow_tracking_uri.get_secret_value() if settings.mlflow_tracking_uri else ""
     if tracking.startswith("http"):
         url = f"{tracking.rstrip('/')}/health"
-        yield from _http(settings, _door("MLflow", url), "check FOREWARN_MLFLOW_TRACKING_URI")
+        yield from _http(trusted, _door("MLflow", url), "check FOREWARN_MLFLOW_TRACKING_URI")
 
 
 def _certificate(settings: Settings) -> Finding:
@@ -52,14 +54,14 @@ def _certificate(settings: Settings) -> Finding:
     return ok("TLS", f"{settings.tls_certificate_file} and its key can be used")
 
 
-def _public(settings: Settings) -> Iterator[Finding]:
+def _public(settings: Settings, trusted: Trust) -> Iterator[Finding]:
     """Where people reach us, if it is another address than the one asked before: a proxy with TLS, say."""
     mend = "is the proxy up, and does its name lead here? From this host it may be out of reach all the same"
     public, answers = settings.public_url.rstrip("/"), (settings.answer_url or "").rstrip("/")
     if "public_url" in settings.model_fields_set and public != doors.dashboard_url(settings):
-        yield from map(_milder, _http(settings, _door("Public address", f"{public}/"), mend))
+        yield from map(_milder, _http(trusted, _door("Public address", f"{public}/"), mend))
     if answers and answers != doors.gateway_url(settings):
-        yield from map(_milder, _http(settings, _door("Answer address", f"{answers}/healthz"), mend))
+        yield from map(_milder, _http(trusted, _door("Answer address", f"{answers}/healthz"), mend))
 
 
 def _milder(finding: Finding) -> Finding:
@@ -82,7 +84,7 @@ def _name(settings: Settings, url: str, people: str | None = None) -> str:
     return named[0] or host if named else host
 
 
-def _gateway(settings: Settings, door: Door) -> Iterator[Finding]:
+def _gateway(settings: Settings, trusted: Trust, door: Door) -> Iterator[Finding]:
     mend = "`forewarn up` starts it, or set FOREWARN_GATEWAY_PORT"
     address = door.url
     token = settings.gateway_token.get_secret_value() if settings.gateway_token else ""
@@ -106,10 +108,10 @@ def _gateway(settings: Settings, door: Door) -> Iterator[Finding]:
             return warning("Gateway", f"{address} answers {told.status_code} to an empty request", told.text[:120])
         return ok("Gateway", f"{address} takes telemetry")
 
-    yield from _asked(settings, door, mend, ask)
+    yield from _asked(trusted, door, mend, ask)
 
 
-def _http(settings: Settings, door: Door, mend: str) -> Iterator[Finding]:
+def _http(trusted: Trust, door: Door, mend: str) -> Iterator[Finding]:
     def ask(client: httpx.Client) -> Finding:
         status = client.get(door.url, follow_redirects=True).status_code
         if status < 400:
@@ -118,19 +120,19 @@ def _http(settings: Settings, door: Door, mend: str) -> Iterator[Finding]:
             return _wants_tls(door)
         return warning(door.check, f"{door.url} answers {status}", mend)
 
-    yield from _asked(settings, door, mend, ask)
+    yield from _asked(trusted, door, mend, ask)
 
 
-def _asked(settings: Settings, door: Door, mend: str, ask: Ask) -> Iterator[Finding]:
+def _asked(trusted: Trust, door: Door, mend: str, ask: Ask) -> Iterator[Finding]:
     """What the door answers, after its certificate where it has one."""
     try:
         if door.url.startswith("https://"):
-            tls = examine_tls(door, settings)
+            tls = examine_tls(door, trusted)
             yield tls
             if tls.verdict == "wrong":
                 return
         known_by_url = door.name == urlsplit(door.url).hostname  # if not, the handshake has compared the name
-        context = trust(settings, compare_names=known_by_url)
+        context = trusted(known_by_url)
         with httpx.Client(timeout=SECONDS, trust_env=False, verify=context) as client:
             yield ask(client)
     except (httpx.ConnectError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,9 +10,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from forewarn.config.settings import Settings
-from forewarn.config.tls import trust
 from forewarn.services.doctor.finding import Finding, ok, warning, wrong
+
+Trust = Callable[[bool], ssl.SSLContext]  # whom we trust; the argument: whether names are compared
 
 SECONDS = 5.0
 _SOON_DAYS = 14
@@ -23,11 +24,13 @@ _NO_ISSUER = {2, 18, 19, 20, 21}
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A URL, and the name that its certificate must be valid for."""
+    """A URL, the name that its certificate must have, and the settings that say where it is and whom we trust."""
 
     check: str
     url: str
     name: str
+    by: str = "FOREWARN_PUBLIC_URL, FOREWARN_ANSWER_URL, the address that was given"
+    authority: str = "FOREWARN_TLS_CA_FILE (or SSL_CERT_FILE)"
 
     @property
     def place(self) -> tuple[str, int]:
@@ -36,19 +39,18 @@ class Door:
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def examine_tls(door: Door, settings: Settings) -> Finding:
-    """The certificate of a door at https://.
+def examine_tls(door: Door, trusted: Trust) -> Finding:
+    """The certificate of a door that speaks TLS.
 
     Raises OSError where nobody takes the connection, ValueError where a file that the settings name cannot be read.
     """
     check = f"{door.check}: TLS"
     try:
-        peer = _handshake(door, trust(settings))
+        peer = _handshake(door, trusted(True))
     except ssl.SSLCertVerificationError as error:
-        names = _names(_peer(door, trust(settings, compare_names=False))) if error.verify_code in _OTHER_NAME else ""
-        return _refused(door, check, error, names)
+        return _refused(door, check, error, trusted)
     except (ssl.SSLError, ConnectionResetError, TimeoutError) as error:
-        if _speaks_http(door):
+        if door.url.startswith("https://") and _speaks_http(door):
             return wrong(
                 check, f"{door.url} speaks plain http, and was asked over TLS",
                 "write http://, or start it with FOREWARN_TLS_CERTIFICATE_FILE and …_KEY_FILE as they are set here",
@@ -65,7 +67,11 @@ def speaks_tls(url: str) -> bool:
     """Whether the port of a URL takes a TLS handshake, whatever its certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return _peer(Door("", url, urlsplit(url).hostname or ""), context) is not None
+    try:
+        _handshake(Door("", url, urlsplit(url).hostname or ""), context)
+    except OSError:
+        return False
+    return True
 
 
 def _handshake(door: Door, context: ssl.SSLContext) -> dict[str, Any]:
@@ -76,7 +82,13 @@ def _handshake(door: Door, context: ssl.SSLContext) -> dict[str, Any]:
         return dict(connection.getpeercert() or {})
 
 
-def _refused(door: Door, check: str, error: ssl.SSLCertVerificationError, names: str) -> Finding:
+def _refused(door: Door, check: str, error: ssl.SSLCertVerificationError, trusted: Trust) -> Finding:
+    names = ""
+    if error.verify_code in _OTHER_NAME:
+        try:
+            names = _names(_handshake(door, trusted(False)))
+        except ssl.SSLCertVerificationError as more:
+            error = more  # worse than another name
     if error.verify_code == _EXPIRED:
         return wrong(check, f"the certificate at {door.url}, or one that signs it, has expired", _RENEW)
     if error.verify_code == _NOT_YET:
@@ -86,24 +98,14 @@ def _refused(door: Door, check: str, error: ssl.SSLCertVerificationError, names:
     if error.verify_code in _OTHER_NAME:
         return wrong(
             check, f"the certificate at {door.url} is of {names}, not of {door.name}",
-            f"reach it by such a name (FOREWARN_PUBLIC_URL, FOREWARN_ANSWER_URL, the address that was given), or have "
-            f"one made with {door.name} among its names (subjectAltName)",
+            f"reach it by such a name ({door.by}), or have one made with {door.name} among its names (subjectAltName)",
         )  # fmt: skip
     if error.verify_code in _NO_ISSUER:
         return wrong(
             check, f"who signed the certificate at {door.url} is not known here",
-            "name its authority's certificate in FOREWARN_TLS_CA_FILE (or SSL_CERT_FILE); the server must send the "
-            "certificates in between, too",
+            f"name its authority's certificate in {door.authority}; the server must send those in between, too",
         )  # fmt: skip
     return wrong(check, f"the certificate at {door.url} is not accepted: {error.verify_message}", _RENEW)
-
-
-def _peer(door: Door, context: ssl.SSLContext) -> dict[str, Any] | None:
-    """None where there is no handshake; {} where the context does not look at certificates."""
-    try:
-        return _handshake(door, context)
-    except OSError:
-        return None
 
 
 def _speaks_http(door: Door) -> bool:
@@ -115,8 +117,8 @@ def _speaks_http(door: Door) -> bool:
     return True
 
 
-def _names(peer: dict[str, Any] | None) -> str:
-    return ", ".join(str(name) for _, name in (peer or {}).get("subjectAltName", ())) or "no name"
+def _names(peer: dict[str, Any]) -> str:
+    return ", ".join(str(name) for _, name in peer.get("subjectAltName", ())) or "no name"
 
 
 def _ends(peer: dict[str, Any]) -> datetime:

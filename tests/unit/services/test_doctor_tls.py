@@ -7,6 +7,7 @@ import pytest
 from certificates import Authority, web_server
 
 from forewarn.config.settings import Settings
+from forewarn.services.doctor.broker import examine_broker
 from forewarn.services.doctor.finding import Finding
 from forewarn.services.doctor.servers import examine_servers
 
@@ -90,3 +91,28 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
     assert "go together" in next(iter(examine_servers(half))).told
     with web_server(pair) as port:
         assert "FOREWARN_TLS_CA_FILE" in found(port, tls_ca_file=tmp_path / "empty.pem")["Dashboard"].told
+
+
+def test_the_broker_behind_tls(authority: Authority, tmp_path: Path) -> None:
+    def told(port: int, **values: Any) -> Finding:
+        """The first finding: the library is not asked."""
+        settings = Settings(
+            kafka_bootstrap=f"127.0.0.1:{port}", kafka_security_protocol="SASL_SSL", _env_file=None, **values
+        )
+        return next(examine_broker(settings))
+
+    with web_server(authority.sign("127.0.0.1")) as port:
+        assert told(port, kafka_ca_file=authority.certificate).verdict == "ok"
+        assert "FOREWARN_KAFKA_CA_FILE" in told(port).mend
+        assert "cannot be used" in told(port, kafka_ca_file=tmp_path / "none.pem").told
+    with web_server(authority.sign("redpanda", days=-1)) as port:
+        assert "has expired" in told(port, kafka_ca_file=authority.certificate).told
+    with web_server() as port:
+        assert "no TLS connection" in told(port).told
+
+
+def test_a_broker_that_speaks_tls_and_is_asked_without(authority: Authority) -> None:
+    with web_server(authority.sign("127.0.0.1")) as port:
+        found = list(examine_broker(Settings(kafka_bootstrap=f"127.0.0.1:{port}", _env_file=None)))
+    assert "speaks TLS" in found[0].told
+    assert "FOREWARN_KAFKA_SECURITY_PROTOCOL" in found[0].mend
