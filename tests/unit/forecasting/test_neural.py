@@ -1,10 +1,12 @@
 """The neural forecaster: better than yesterday's value, ordered quantiles, no scale of its own, round trip."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forewarn.forecasting.capacity.neural import SHORTEST, NeuralMaxima
 from forewarn.forecasting.neural import NeuralForecaster, filled, seasonal_naive
 
 STEP = 900.0
@@ -89,3 +91,23 @@ def test_too_little_history_is_told() -> None:
 
 def test_filled_interpolates_and_holds_ends() -> None:
     np.testing.assert_allclose(filled(np.array([[np.nan, 1, np.nan, 3, np.nan]])), [[1, 1, 2, 3, 3]])
+
+
+def far_ahead(past: np.ndarray, start_ns: int) -> np.ndarray:
+    """Maxima up to seven days ahead, by a candidate for capacities that learned little, from `past` [S, hours]."""
+    rows = np.arange(len(past))
+    candidate = NeuralMaxima(np.full(past.shape, np.nan), start_ns, time.monotonic() + 600, epochs=3)
+    candidate.learn(past, rows)
+    assert candidate.reason == ""
+    return candidate.maxima(past, rows)
+
+
+def test_capacities_have_no_scale_and_no_level_and_no_time_of_day() -> None:
+    rng, hours = np.random.default_rng(5), np.arange(SHORTEST + 24.0)
+    past = (
+        70 + np.sin(2 * np.pi * hours / 168) + rng.normal(0, 0.05, (4, len(hours)))
+    )  # moves by a hundredth of its level
+    said = far_ahead(past, START)
+    assert np.ptp(said) > 0.1  # it is no constant
+    np.testing.assert_allclose((far_ahead(1e6 * past - 3e7, START) + 3e7) / 1e6, said, atol=1e-2)
+    np.testing.assert_allclose(far_ahead(past, START + 5 * 3600 * 10**9), said, atol=1e-6)
