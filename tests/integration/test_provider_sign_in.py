@@ -101,6 +101,17 @@ def outside(client: httpx.Client) -> bool:
     )
 
 
+def socket_status(client: httpx.Client) -> int:
+    """What a page's websocket is answered with: 101 where it is opened."""
+    headers = {
+        "Origin": str(client.base_url).rstrip("/"), "Upgrade": "websocket", "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": "bokeh, no-token",
+    }  # fmt: skip
+    with client.stream("GET", "/settings/ws", headers=headers, follow_redirects=False) as answer:
+        return answer.status_code
+
+
 def callback(client: httpx.Client) -> dict[str, str]:
     """Go to the provider and come back as far as its answer: what it sends us to."""
     to_provider = client.get("/login?next=/settings", follow_redirects=False).headers["location"]
@@ -116,11 +127,12 @@ def is_for_readers(page: httpx.Response) -> bool:
 
 def test_nothing_is_shown_before_and_what_was_asked_for_after(site: Site, provider: OidcProvider) -> None:
     with site.browser() as client:
-        assert outside(client)
+        assert outside(client) and socket_status(client) in (302, 403)
         page = client.get("/settings?x=1")
         assert page.status_code == 200 and page.url.path == "/settings" and page.url.query == b"x=1"
         assert "mia@example.org" in page.text and "Sign out" in page.text
         assert client.get(REPORT).status_code == 404, "there is none, but it may be asked for"
+        assert socket_status(client) == 101
         assert set(client.cookies) == {"user"}, "tokens of the provider are not kept in the browser"
         assert [door for door, _ in provider.requests] == ["authorize", "token"]
         gone = client.get("/logout")
