@@ -25,7 +25,7 @@ from forewarn.features.definitions import HORIZON_STEPS, INDEX
 from forewarn.forecasting.time_to_failure import weighted_quantile
 from forewarn.forecasting.trend import predict_linear_steps
 from forewarn.risk.first_day import FirstDayScorer
-from forewarn.risk.scorer import PAGING_HORIZON, Scorer, score
+from forewarn.risk.scorer import PAGING_HORIZON, Scorer, Scores, score
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -73,6 +73,12 @@ class Stretch:
         failures = np.column_stack([self.row[rows], np.round(self.at[rows] + self.steps[rows])])
         _, which, count = np.unique(failures, axis=0, return_inverse=True, return_counts=True)
         return np.asarray(1.0 / count[which.ravel()])
+
+    def told_coverage(self, scores: Scores, threshold: float) -> dict[str, float]:
+        """`interval_coverage` of the rows that are told, every failure counting the same."""
+        rows = self.told(scores.probability, threshold)
+        edges = HORIZON_STEPS[: PAGING_HORIZON + 1]
+        return interval_coverage(scores.quantiles[rows], self.steps[rows], edges, self.failure_weight(rows))
 
     def events(self, probability: F64, threshold: float) -> EventMetrics:
         """Warnings at a threshold held against what failed."""
@@ -158,15 +164,16 @@ def backtest(scorer: Scorer, stretch: Stretch) -> Backtest:
     briers = {name: brier(p[known], failed[known]) for name, (p, _) in methods.items()}
     briers["base_rate"] = brier(np.full(known.sum(), failed[known].mean() if known.any() else 0.0), failed[known])
     told = stretch.told(scores.probability, scorer.threshold)
-    said, came, weight = scores.quantiles[told], stretch.steps[told], stretch.failure_weight(told)
+    came = stretch.steps[told]
+    error = np.abs(scores.quantiles[told, 1] - came) / came
     return Backtest(
         version=scorer.version,
         days=(stretch.part.stop - stretch.part.first) / 1440,
         events={name: stretch.events(p, threshold) for name, (p, threshold) in methods.items()},
         brier=briers,
         horizons=[_at_horizon(1.0 - scores.survival[:, h], stretch, steps) for h, steps in enumerate(HORIZON_STEPS)],
-        coverage=interval_coverage(said, came, HORIZON_STEPS[: PAGING_HORIZON + 1], weight),
-        median_error=weighted_quantile(np.abs(said[:, 1] - came) / came, weight, 0.5) if len(came) else float("nan"),
+        coverage=stretch.told_coverage(scores, scorer.threshold),
+        median_error=weighted_quantile(error, stretch.failure_weight(told), 0.5) if len(error) else float("nan"),
     )
 
 

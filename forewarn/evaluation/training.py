@@ -127,11 +127,11 @@ def learn_failures(
     said = [_probability(hazard, one) for one in unseen]
     tried = [{t: one.stretch.events(p, t) for t in THRESHOLDS} for one, p in zip(unseen, said, strict=True)]
     threshold = _threshold(tried)
-    told = [one.stretch.told(p, threshold) for one, p in zip(unseen, said, strict=True)]
+    told = [(one, one.stretch.told(p, threshold)) for one, p in zip(unseen, said, strict=True)]
     time = time.calibrate_on(
-        np.concatenate([u.time.log_quantiles(u.stretch.features[rows]) for u, rows in zip(unseen, told, strict=True)]),
-        np.concatenate([u.stretch.steps[rows] for u, rows in zip(unseen, told, strict=True)]),
-        np.concatenate([u.stretch.failure_weight(rows) for u, rows in zip(unseen, told, strict=True)]),
+        np.concatenate([one.time.log_quantiles(one.stretch.features[rows]) for one, rows in told]),
+        np.concatenate([one.stretch.steps[rows] for one, rows in told]),
+        np.concatenate([one.stretch.failure_weight(rows) for one, rows in told]),
     )
     return FailureModel(hazard, time, threshold, _events_by_method(unseen, tried))
 

@@ -127,8 +127,7 @@ def calibration_of(
     held = np.array([np.nan if t[3] is None else float(t[3]) for t in told])
     held_in = {m: held[(names == m) & ~np.isnan(held)] for m in np.unique(names)}
     in_ledger = [_mode(m, p[names == m], true[names == m], inside) for m, inside in held_in.items()]
-    weight = stretch.failure_weight(soon)
-    coverage = float(np.average(inside[soon], weights=weight)) if soon.any() else float("nan")
+    coverage = stretch.told_coverage(scores, threshold)["all"]
     return Calibration(horizons, by_mode, reliability(p, true) if told else [], in_ledger, coverage)
 
 
