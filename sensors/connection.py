@@ -12,6 +12,7 @@ from forewarn.config.settings import Settings
 from forewarn.stores.model_versions import TransitionError
 
 ACTOR = "dagster sensor"
+_kept: dict[str, Any] = {}  # the instance of the last tick and what it was made from
 Tick = dg.SensorResult | dg.RunRequest | dg.SkipReason
 
 
@@ -21,6 +22,20 @@ def connected(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     url = settings.postgres_url.get_secret_value()
     with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
         yield connection
+
+
+def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
+    """Dagster's instance, made once for the process.
+
+    `context.instance` makes one a tick, and SQLAlchemy's PostgreSQL dialect holds the last 128 of them (its
+    `lru_cache`s keep the dialect): 30 MiB an hour for a sensor that ticks once a minute.
+    """
+    reference = context.instance_ref
+    if reference is None:
+        return context.instance
+    if _kept.get("reference") != reference:
+        _kept.update(reference=reference, instance=dg.DagsterInstance.from_ref(reference))
+    return _kept["instance"]
 
 
 def told_in_the_tick(evaluate: Callable[[dg.SensorEvaluationContext], Tick]) -> Callable[..., Tick]:

@@ -8,7 +8,7 @@ from dagster import DagsterRunStatus
 from forewarn.config.settings import Settings
 from forewarn.evaluation.lifecycle.retraining import Policy, should_retrain
 from forewarn.stores.lifecycle.retraining import Attempts, retraining_state
-from sensors.connection import Tick, connected, told_in_the_tick
+from sensors.connection import Tick, connected, instance_of, told_in_the_tick
 
 JOB = "train"
 _ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
@@ -24,11 +24,10 @@ _ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.C
 def retrain(context: dg.SensorEvaluationContext) -> Tick:
     """At most one training for one state of the registry and of Dagster: that is the run key."""
     settings = Settings()
-    tried = attempts(context.instance)
+    tried = attempts(instance_of(context))
     with connected(settings) as connection:
         state = retraining_state(connection, datetime.now(UTC), tried)
     verdict = should_retrain(state, policy(settings))
-    context.log.info(verdict.reason)
     if not verdict.yes:
         return dg.SkipReason(verdict.reason)
     config = {"resources": {"scope": {"config": {"namespace": state.namespace}}}} if state.namespace else {}
