@@ -4,8 +4,11 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forewarn.risk.records import Action, Driver, Forecast, Risk, TimeToFailure, episode_of
 
@@ -20,12 +23,17 @@ CAUSE_SIGNALS = (
     ("system.cpu.utilization", "cpu_saturation", 1.0, "1"),
     ("db.client.connections.usage", "connection_exhaustion", 100.0, "{connection}"),
 )
+FELT_BEFORE = frozenset({"cpu_saturation", "connection_exhaustion"})  # causes that slow callers before they are gone
+POOL = CAUSE_SIGNALS[4]
+POOL_SHARE = 0.3  # of the direct callers of such a cause run out of connections themselves
+COMMON = 0.8  # correlation of a symptom's steps with its cause's
 SYMPTOM_SIGNALS = (
     ("http.server.request.duration", "latency_breach", 0.5, "s"),
     ("http.server.request.error_ratio", "error_rate_climb", 0.05, "1"),
 )
 
 Edge = tuple[str, str]
+_DAY = 1440  # minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +47,14 @@ class Trouble:
     unit: str
     begins: float
     cause: str  # entity of the true cause
+    moves_with: str  # the true cause's entity and signal
     hours_left: float
     probability: float
 
     @property
     def is_cause(self) -> bool:
         """Whether it is a true cause."""
-        return self.mode not in {mode for _, mode, _, _ in SYMPTOM_SIGNALS}
+        return self.entity == self.cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,9 @@ class Storm:
 def make_storm(seed: int, seconds: float) -> Storm:
     """Services call at random within the layers below theirs; causes are at random services and begin at random times.
 
-    Symptoms are latency and errors of services that call the cause, and less often of those that call these.
+    Symptoms are latency and errors of services that call the cause, and less often of those that call these; and pools
+    of direct callers, where the cause slows them before it is used up. Two causes may have pools among theirs, too, and
+    one call the other. Every symptom's signal moves with its cause's.
     """
     rng = np.random.default_rng(seed)
     edges = _edges(rng)
@@ -76,7 +87,7 @@ def make_storm(seed: int, seconds: float) -> Storm:
     for entity in rng.choice(services, CAUSES, replace=False):
         for trouble in _one_cause(str(entity), clients, rng, 0.8 * seconds):
             known = troubles.get((trouble.entity, trouble.signal))
-            if known is None or trouble.begins < known.begins:
+            if known is None or (trouble.is_cause, -trouble.begins) > (known.is_cause, -known.begins):
                 troubles[trouble.entity, trouble.signal] = trouble
     return Storm(edges, sorted(troubles.values(), key=lambda t: t.begins))
 
@@ -103,9 +114,12 @@ def risk(trouble: Trouble, revision: int, opened: datetime, at: datetime) -> Ris
     """A prediction as large as the predictor's, with a history of an hour."""
     t = trouble
     left = max(t.hours_left * 3600 - (at - opened).total_seconds(), 600.0)
-    seed = np.random.default_rng(abs(hash((t.entity, t.signal))) % 2**32)
     past = [60.0 * (i - 60) for i in range(61)]
-    values = t.limit * (0.5 + 0.3 * np.arange(61) / 60 + 0.02 * seed.normal(size=61))
+    minutes = (int(at.timestamp() // 60) + np.arange(-60, 1)) % _DAY
+    noise = _noise(f"{t.entity} {t.signal}")[minutes]
+    if not t.is_cause:
+        noise = COMMON * _noise(t.moves_with)[minutes] + np.sqrt(1 - COMMON**2) * noise
+    values = t.limit * (0.5 + 0.3 * np.arange(61) / 60 + 0.02 * noise)
     future = [left * i / 24 for i in range(49)]
     middle = np.minimum(t.limit * (0.8 + 0.2 * np.arange(49) / 24), 1.5 * t.limit)
     return Risk(
@@ -132,6 +146,12 @@ def risk(trouble: Trouble, revision: int, opened: datetime, at: datetime) -> Ris
     )
 
 
+@lru_cache(maxsize=1000)
+def _noise(name: str) -> NDArray[np.float64]:
+    """What a signal does of its own, minute by minute of a day: float64 [1440]."""
+    return np.random.default_rng(crc32(name.encode())).normal(size=_DAY)
+
+
 def _names() -> list[list[str]]:
     return [[f"mall/s{layer}-{n:02d}" for n in range(size)] for layer, size in enumerate(LAYERS)]
 
@@ -151,18 +171,22 @@ def _one_cause(entity: str, clients: dict[str, list[str]], rng: np.random.Genera
     early = rng.random() < EARLY_SHARE
     signal, mode, limit, unit = CAUSE_SIGNALS[int(rng.integers(len(CAUSE_SIGNALS)))]
     hours, probability = float(rng.uniform(0.5, 3)), float(rng.uniform(0.8, 0.95))
-    yield Trouble(entity, signal, mode, limit, unit, begins, entity, hours, probability)
-    direct = clients.get(entity, [])
-    beyond = [c for d in direct for c in clients.get(d, [])]
-    reach = [(c, 0.7) for c in dict.fromkeys(direct)] + [(c, 0.4) for c in dict.fromkeys(beyond) if c not in direct]
+    of = f"{entity} {signal}"
+    yield Trouble(entity, signal, mode, limit, unit, begins, entity, of, hours, probability)
+    direct = dict.fromkeys(clients.get(entity, []))
+    beyond = dict.fromkeys(c for d in direct for c in clients.get(d, []) if c not in direct)
+    reach = [(c, s, 0.7) for c in direct for s in SYMPTOM_SIGNALS] + [
+        (c, s, 0.4) for c in beyond for s in SYMPTOM_SIGNALS
+    ]
+    if mode in FELT_BEFORE:
+        reach += [(c, POOL, POOL_SHARE) for c in direct]
     first = True
-    for symptom, share in reach:
-        for signal, mode, limit, unit in SYMPTOM_SIGNALS:
-            if rng.random() > share:
-                continue
-            after = -3.0 if early and first else float(rng.exponential(6.0)) + 0.5
-            first = False
-            yield Trouble(
-                symptom, signal, mode, limit, unit, max(begins + after, 0.0), entity,
-                hours * float(rng.uniform(1.0, 1.4)), float(rng.uniform(0.7, 0.95)),
-            )  # fmt: skip
+    for symptom, (signal, mode, limit, unit), share in reach:
+        if rng.random() > share:
+            continue
+        after = -3.0 if early and first else float(rng.exponential(6.0)) + 0.5
+        first = False
+        yield Trouble(
+            symptom, signal, mode, limit, unit, max(begins + after, 0.0), entity, of,
+            hours * float(rng.uniform(1.0, 1.4)), float(rng.uniform(0.7, 0.95)),
+        )  # fmt: skip

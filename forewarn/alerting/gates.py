@@ -87,9 +87,12 @@ def _inhibits(rule: Inhibition, source: Case, target: Case, situation: Situation
         return False
     if not rule.upstream:
         return True
-    one = target.incident
-    hops = situation.hops(one.entity, source.incident.entity)
-    return hops is not None and 0 < hops <= words_of(one.mode, one.signal).calls_from_cause
+    one, other = target.incident, source.incident
+    words = words_of(one.mode, one.signal)
+    if not words.objective and words_of(other.mode, other.signal).silent and other.failed_at is None:
+        return False  # a disk that is not full yet uses up nobody's connections
+    hops = situation.hops(one.entity, other.entity)
+    return hops is not None and 0 < hops <= words.calls_from_cause
 
 
 def _cooldown(plan: Plan, case: Case, situation: Situation) -> Hold | None:

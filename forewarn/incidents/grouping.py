@@ -18,6 +18,7 @@ from forewarn.telemetry.samples import namespace_of
 
 _REOPENED = ("resolved", "withdrawn")
 _MOVES_WITH = 0.8  # correlation of what two signals did from one moment to the next
+_MOVES_APART = 0.3  # less than that: 30 steps of two independent signals correlate by more in one case of ten
 _MIN_POINTS = 30
 _NOTHING_LEARNED = CoOccurrence()
 _BEYOND_GRAPH = MAX_HOPS + 1  # what was learned is the weakest link
@@ -79,22 +80,34 @@ def assign(
 
 def correlation(one: Episode, other: Episode) -> float:
     """Pearson correlation of the steps of two signals over the history that both predictions carry; 0 where unknown."""
+    return _correlation(one, other) or 0.0
+
+
+def _correlation(one: Episode, other: Episode) -> float | None:
     if one.risk is None or other.risk is None:
-        return 0.0
+        return None
     (t, x), (u, y) = (_history(e.risk.forecast, e.risk.predicted_at.timestamp()) for e in (one, other) if e.risk)
     _, i, j = np.intersect1d(t, u, return_indices=True)
     steps = np.diff(x[i]), np.diff(y[j])
     known = np.isfinite(steps[0]) & np.isfinite(steps[1])
     a, b = steps[0][known], steps[1][known]
     if len(a) < _MIN_POINTS or a.std() == 0 or b.std() == 0:
-        return 0.0
+        return None
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def _history(forecast: Forecast, at: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Times (whole seconds since 1970) and values, both [points]."""
-    times = np.round(np.asarray(forecast.history_seconds, float) + at).astype(np.int64)
-    return times, np.array([np.nan if v is None else v for v in forecast.history_values], float)
+    """Times (whole seconds since 1970) and values, both [points].
+
+    Windows keep whole cells of the clock, whenever a prediction is made of them: so their times are counted.
+    """
+    times = np.asarray(forecast.history_seconds, float) + at
+    if len(times) > 1:
+        width = float(np.median(np.diff(times)))
+        times = np.floor(times / width + 1e-6) * width
+    return np.round(times).astype(np.int64), np.array(
+        [np.nan if v is None else v for v in forecast.history_values], float
+    )
 
 
 def cause_of(episodes: Sequence[Episode], graph: ServiceGraph) -> Episode:
@@ -174,9 +187,10 @@ def _broken_by(symptom: Episode, cause: Episode) -> bool:
 
 def _beside(one: Episode, member: Episode, graph: ServiceGraph, window: timedelta) -> _Link | None:
     """How an episode hangs together with one that is explained: what an entity uses up by itself does not."""
-    own = not words_of(one.mode, one.signal).spreads
-    if own and one.entity == member.entity and one.mode != member.mode:
-        return None
+    if one.entity == member.entity and one.mode != member.mode:
+        words = words_of(one.mode, one.signal)
+        if not words.spreads or (not words.objective and words_of(member.mode, member.signal).objective):
+            return None
     return _as_symptom(one, member, graph, window)
 
 
@@ -193,7 +207,7 @@ def _as_symptom(one: Episode, other: Episode, graph: ServiceGraph, window: timed
         return _call(one, other, graph)
     same_mode = one.mode == other.mode and words_of(one.mode, one.signal).spreads
     shared = graph.shared_servers(one.entity, other.entity)
-    if same_mode and shared and apart <= window.total_seconds():
+    if same_mode and shared and apart <= window.total_seconds() and not _move_apart(one, other):
         return _Link(2, apart, f"{one.entity} and {other.entity} fail alike and both call {min(shared)}")
     return None
 
@@ -222,9 +236,15 @@ def may_follow(symptom: Episode, cause: Episode, graph: ServiceGraph) -> bool:
     if words.objective:
         return True  # a promise may be broken before: what gets scarce is often slow before it is gone
     unfelt = cause.failed_at is None or cause.failed_at > symptom.onset_at
-    if words_of(cause.mode, cause.signal).silent and unfelt:
+    if unfelt and (words_of(cause.mode, cause.signal).silent or _move_apart(symptom, cause)):
         return False
     return not _clearly_before(symptom, cause)
+
+
+def _move_apart(one: Episode, other: Episode) -> bool:
+    """Whether two signals whose histories are known do not move together."""
+    together = _correlation(one, other)
+    return together is not None and abs(together) < _MOVES_APART
 
 
 def _clearly_before(one: Episode, other: Episode) -> bool:

@@ -262,6 +262,17 @@ def test_a_critical_cause_inhibits_warnings_of_its_symptoms(world: Make) -> None
     assert sorted(w.run(1)) == [("chat", "opened", (2,)), ("chat", "resolved", (1,))]
 
 
+def test_a_disk_that_is_not_full_yet_inhibits_no_pool_of_its_callers(world: Make) -> None:
+    w = world()
+    w.incident(1, "shop/db", mode="disk_full", severity="critical")
+    w.incident(2, "shop/api", mode="connection_exhaustion")
+    assert sorted(w.run(2, step=30)) == [("chat", "opened", (n,)) for n in (1, 2)]
+    w.incident(3, "shop/db", mode="disk_full", severity="critical", state="firing", failed_at=w.now)
+    w.incident(4, "shop/worker", mode="connection_exhaustion")
+    w.run(2, step=30)
+    assert any("inhibited by" in line for line in w.said(4))
+
+
 def test_inhibition_by_equal_labels(world: Make) -> None:
     rule = "}\ninhibit: [{source: {mode: disk_full}, target: {mode: latency_breach}, equal: [namespace]}]"
     w = world(PLAIN + rule)

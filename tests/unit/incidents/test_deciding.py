@@ -12,6 +12,7 @@ from forewarn.incidents.graph import ServiceGraph
 from forewarn.incidents.grouping import Group, assign, cause_of
 from forewarn.incidents.paging import should_page
 from forewarn.incidents.severity import severity_of
+from forewarn.risk.records import Forecast
 
 GRAPH = ServiceGraph(SHOP_EDGES)
 WINDOW = timedelta(minutes=30)
@@ -63,7 +64,8 @@ def test_without_a_graph_only_the_same_entity_is_joined() -> None:
 
 
 def test_a_pool_two_calls_away_is_explained_only_by_trouble_in_between() -> None:
-    store, door = group(episode(0, "shop/db")), episode(10, "shop/gateway", POOL)
+    unseen = replace(risk(10, "shop/gateway"), forecast=Forecast())  # no history tells whether they move together
+    store, door = group(episode(0, "shop/db")), episode(10, "shop/gateway", POOL, risk=unseen)
     between = episode(5, "shop/api", LATENCY)
     assert not joins(door, store)[0], "the service in between is well"
     assert joins(between, store)[0]

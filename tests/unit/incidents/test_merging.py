@@ -155,6 +155,37 @@ def test_of_two_causes_equally_near_the_one_that_moves_alike_is_joined() -> None
     assert correlation(moving(1, "shop/a"), episode(risk=None)) == 0.0
 
 
+def test_a_pool_is_a_consequence_only_where_it_moves_with_what_is_below() -> None:
+    db, alike, apart = group("db", moving(1, "shop/db")), moving(1, "shop/api"), moving(2, "shop/api")
+    assert assign(alike, [db], GRAPH, WINDOW).incident_id == "db"
+    assert assign(apart, [db], GRAPH, WINDOW).incident_id is None
+    assert merge_of(group("api", apart), [db], GRAPH, WINDOW) is None
+    assert cause_of([moving(1, "shop/db"), alike], GRAPH).entity == "shop/db"
+    gone = group("db", replace(moving(1, "shop/db"), failed_at=at(-1)))
+    assert assign(apart, [gone], GRAPH, WINDOW).incident_id == "db", "without a database everybody waits"
+    assert assign(moving(2, "shop/api", LATENCY), [db], GRAPH, WINDOW).incident_id == "db", "a promise may break anyhow"
+
+
+def test_two_pools_over_one_server_are_joined_only_where_they_move_together() -> None:
+    api = group("api", moving(1, "shop/api"))
+    assert assign(moving(1, "shop/worker"), [api], GRAPH, WINDOW).incident_id == "api"
+    assert assign(moving(2, "shop/worker"), [api], GRAPH, WINDOW).incident_id is None
+
+
+def test_a_slowness_that_is_explained_does_not_explain_a_pool_beside_it() -> None:
+    memory = episode(0, "shop/db", DISK)
+    explained = group("db", memory, episode(1, "shop/api", LATENCY))
+    assert assign(episode(2, "shop/api"), [explained], GRAPH, WINDOW).incident_id is None
+    alone = group("api", episode(1, "shop/api", LATENCY))
+    assert assign(episode(2, "shop/api"), [alone], GRAPH, WINDOW).incident_id == "api", "it is the cause of it"
+
+
+def test_signals_are_compared_cell_by_cell_of_the_clock() -> None:
+    late = moving(1, "shop/api")
+    shifted = replace(late, risk=replace(late.risk, predicted_at=at(0) + timedelta(seconds=25)))
+    assert correlation(moving(1, "shop/db"), shifted) == pytest.approx(1.0)
+
+
 def past(number: int, minutes: float, entity: str = "shop/db", signal: str = POOL, **known: object) -> PastIncident:
     incident = group(str(number), episode(minutes, entity, signal)).incident
     said = {k: known.pop(k) for k in ("verdict", "note", "author") if k in known}
