@@ -1,6 +1,7 @@
 """Logs in JSON, as Fluent Bit, Fluentd and rsyslog write them, to OTLP. docs/data-formats.md has the mapping."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ _LEVELS = ("severity", "severity_text", "level", "loglevel", "log_level", "level
 _TRACES, _SPANS = ("trace_id", "traceId", "trace.id", "TraceId"), ("span_id", "spanId", "span.id", "SpanId")
 _REPEATED = ("rawmsg", "rawmsg-after-pri", "$!")  # of rsyslog's jsonmesg: what the other fields say
 _DEEPEST = 8
+_SPACE = re.compile(r"\s+")
+MOST_RECORDS = 200_000  # of a request; shippers send some thousands, and a few bytes can be a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,12 @@ def read_json_logs(body: bytes, now_ns: int, defaults: Mapping[str, str] | None 
     """Records of a JSON array, of JSON lines, of objects one after the other, or of one object.
 
     `defaults`: resource attributes for records that do not name theirs. A record that is no object or cannot be read
-    is rejected, the others are taken. Raises TelemetryError where nothing can be read.
+    is rejected, the others are taken. Raises TelemetryError where nothing can be read, or beyond MOST_RECORDS.
     """
     gathered, rejected = LogRequests(now_ns), []
-    for record, reason in _records(body):
+    for number, (record, reason) in enumerate(_records(body), 1):
+        if number > MOST_RECORDS:
+            raise TelemetryError(f"the request has more than {MOST_RECORDS} log records; send smaller batches")
         reason = reason or _add(gathered, record, defaults or {})
         if reason:
             rejected.append((record if isinstance(record, bytes) else _raw(record), reason))
@@ -74,7 +79,8 @@ def _one_after_the_other(line: bytes, reason: str) -> Iterator[tuple[Any, str]]:
         while at < len(text):
             record, at = decoder.raw_decode(text, at)
             yield from ((one, "") for one in (record if isinstance(record, list) else [record]))
-            at += len(text[at:]) - len(text[at:].lstrip()) if text[at : at + 1].isspace() else 0
+            space = _SPACE.match(text, at)
+            at = space.end() if space else at
     except (ValueError, RecursionError):
         rest = text[at:].encode() if at else line
         yield rest, reason

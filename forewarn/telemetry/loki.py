@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.log_fields import hex_id, severity_number
+from forewarn.telemetry.log_json import MOST_RECORDS
 from forewarn.telemetry.log_requests import Line, LogRequests
 from forewarn.telemetry.log_resource import loki_resource
 from forewarn.telemetry.proto.loki_push_pb2 import PushRequest
@@ -32,7 +33,7 @@ class _JsonPush(msgspec.Struct):
 def decode_push(body: bytes, now_ns: int) -> tuple[dict[str, bytes], int]:
     """ExportLogsServiceRequest by entity, and how many lines they have, of an unpacked request in protobuf.
 
-    Raises TelemetryError for what cannot be read.
+    Raises TelemetryError for what cannot be read, or beyond MOST_RECORDS lines.
     """
     try:
         request = PushRequest.FromString(body)
@@ -98,6 +99,8 @@ def _requests(streams: Iterable[tuple[dict[str, str], Iterator[Entry]]], now_ns:
         for time, line, metadata in entries:
             if not 0 < time <= _LAST_TIME:
                 raise TelemetryError(f"a line of {labels} has the time {time} ns, which is no time since 1970")
+            if gathered.count >= MOST_RECORDS:
+                raise TelemetryError(f"the request has more than {MOST_RECORDS} lines; send smaller batches")
             gathered.add(resource, _line(time, line, {**rest, **metadata}))
     return gathered.requests(), gathered.count
 
@@ -105,7 +108,8 @@ def _requests(streams: Iterable[tuple[dict[str, str], Iterator[Entry]]], now_ns:
 def _line(time: int, line: str, fields: dict[str, str]) -> Line:
     told = next((name for name in _LEVELS if severity_number(fields.get(name))), None)
     text = fields.pop(told) if told else ""
-    number = int(text) if told == "severity_number" and 0 < int(text) < 25 else severity_number(text)
+    is_number = told == "severity_number" and text.strip().isdecimal() and 0 < int(text) < 25  # as OTLP counts
+    number = int(text) if is_number else severity_number(text)
     trace, span = hex_id(fields.get("trace_id"), 32), hex_id(fields.get("span_id"), 16)
     attributes = {name: value for name, value in fields.items() if not (name == "trace_id" and trace)
                   and not (name == "span_id" and span)}  # fmt: skip

@@ -42,7 +42,7 @@ from forewarn.telemetry.scrub_rules import load_rules
 
 _TOPICS: dict[Signal, str] = {"metrics": topics.METRICS, "logs": topics.LOGS, "traces": topics.SPANS}
 _RETRY_AFTER_SECONDS = 5
-_SMALL_BODY = 32 * 1024  # below this, a thread costs more than the work
+_SMALL_BODY = 32 * 1024  # below this, a thread costs more than the work; what is compressed may be of any size
 
 Scrub = Callable[[Signal, bytes], bytes]
 Prepare = Callable[[bytes], list[Outgoing]]
@@ -160,7 +160,7 @@ class Gateway:
         packed = await read_body(request, self._limit)
         self._rate.charge(sender, len(packed))
         encoding = request.headers.get("content-encoding", "") or encoding
-        await self._hand_over(door, packed, lambda body: unpack(body, encoding, self._limit), prepare)
+        await self._hand_over(door, packed, encoding.strip().lower(), prepare)
 
     def _admit(self, door: str, authorization: str, address: str, size: int = 0) -> str:
         """Who sends: by its token, else by its address. Raises Refused: no token of this door, or too much."""
@@ -174,19 +174,20 @@ class Gateway:
     async def _take_otlp(self, signal: Signal, door: str, body: bytes) -> bytes:
         """A request in protobuf that came over gRPC, already unpacked; the answer in protobuf."""
         export = OtlpExport(signal, PROTOBUF, self._scrub)
-        await self._hand_over(door, body, bytes, export.messages)
+        await self._hand_over(door, body, "", export.messages)
         self._meters.dropped(door, "no usable time", export.rejected)
         return export_response(signal, export.rejected, export.reason).SerializeToString()
 
-    async def _hand_over(self, door: str, packed: bytes, unpacked: Callable[[bytes], bytes], prepare: Prepare) -> None:
+    async def _hand_over(self, door: str, packed: bytes, encoding: str, prepare: Prepare) -> None:
         """Return when the broker has all of it. Raises Refused."""
 
         def work() -> tuple[int, list[Outgoing]]:
-            body = unpacked(packed)
+            body = unpack(packed, encoding, self._limit)
             return len(body), prepare(body)
 
+        inline = encoding in ("", "identity") and len(packed) < _SMALL_BODY
         try:
-            size, messages = work() if len(packed) < _SMALL_BODY else await run_in_threadpool(work)
+            size, messages = work() if inline else await run_in_threadpool(work)
             await self._delivery.send(messages)
         except TelemetryError as error:
             raise Refused(400, str(error)) from error

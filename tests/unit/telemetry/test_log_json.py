@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from forewarn.telemetry import log_json
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.log_fields import severity_in, severity_number, time_ns
 from forewarn.telemetry.log_json import read_json_logs
@@ -110,6 +111,13 @@ def test_a_bad_record_does_not_spoil_the_good_ones() -> None:
 @pytest.mark.parametrize("body", [b"garbage", b"3", b"[" * 100_000, b"\xff\xfe", b'{"log": "cut'])
 def test_what_holds_no_record_is_refused(body: bytes) -> None:
     with pytest.raises(TelemetryError, match="can be read"):
+        read_json_logs(body, NOW)
+
+
+@pytest.mark.parametrize("body", [b"[{}, {}, {}]", b"{}\n1\n{}", b"{} {} {}", b"[[], [], []]"])
+def test_a_request_of_too_many_records_is_refused(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    monkeypatch.setattr(log_json, "MOST_RECORDS", 2)
+    with pytest.raises(TelemetryError, match="more than 2 log records"):
         read_json_logs(body, NOW)
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from forewarn.telemetry import loki
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.loki import decode_push, decode_push_json, parse_labels
 from forewarn.telemetry.otlp_logs import LogRecord, decode_logs
@@ -70,3 +71,18 @@ def test_labels() -> None:
     for bad in ("", "a=1", "{a=1}", '{a="1" b="2"}', '{a="}'):
         with pytest.raises(TelemetryError):
             parse_labels(bad)
+
+
+@pytest.mark.parametrize(("value", "text"), [("error", "ERROR"), ("17", "ERROR"), (" 13 ", "WARN")])
+def test_a_severity_number_may_be_a_word(value: str, text: str) -> None:
+    values = [[str(NOON * 10**9), "x", {"severity_number": value}]]
+    body = json.dumps({"streams": [{"stream": {"job": "a"}, "values": values}]}).encode()
+    (record,) = records(decode_push_json(body, 1)[0])
+    assert record.severity == text
+
+
+def test_a_request_of_too_many_lines_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loki, "MOST_RECORDS", 2)
+    values = [[str(NOON * 10**9), "x"]] * 3
+    with pytest.raises(TelemetryError, match="more than 2 lines"):
+        decode_push_json(json.dumps({"streams": [{"stream": {"job": "a"}, "values": values}]}).encode(), 1)

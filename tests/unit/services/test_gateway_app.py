@@ -1,0 +1,56 @@
+"""How the gateway works on a request: beside the event loop where it may take long, and with an answer in any case."""
+
+import asyncio
+import gzip
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from forewarn.config.settings import Settings
+from forewarn.services.gateway import app
+from forewarn.services.gateway.delivery import Outgoing
+from forewarn.services.gateway.meters import Meters
+
+
+class Broker:
+    """Takes everything."""
+
+    def __init__(self) -> None:
+        self.taken: list[Outgoing] = []
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        self.taken += messages
+
+
+def post(body: bytes, meters: Meters | None = None, **headers: str) -> httpx.Response:
+    """The answer of the door for logs in JSON."""
+    settings = Settings(_env_file=None, gateway_grpc_port=0)  # type: ignore[call-arg]
+    gateway = app.Gateway(settings, Broker(), meters or Meters())  # type: ignore[arg-type]
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(gateway.app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            named = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+            return await client.post("/v1/logs/json", content=body, headers=named)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize(("encoding", "inline"), [("", True), ("Identity", True), ("gzip", False)])
+def test_what_is_compressed_is_never_worked_on_in_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, inline: bool
+) -> None:
+    unpack, threads = app.unpack, []
+
+    def watched(*arguments: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return unpack(*arguments)
+
+    monkeypatch.setattr(app, "unpack", watched)
+    body = b'{"log": "x"}'
+    answer = post(gzip.compress(body) if encoding == "gzip" else body, content_encoding=encoding)
+    assert answer.json() == {"accepted": 1, "rejected": 0}
+    assert (threads == [threading.current_thread()]) == inline
