@@ -188,9 +188,13 @@ class Gateway:
         inline = encoding in ("", "identity") and len(packed) < _SMALL_BODY
         try:
             size, messages = work() if inline else await run_in_threadpool(work)
-            await self._delivery.send(messages)
         except TelemetryError as error:
             raise Refused(400, str(error)) from error
+        except (ValueError, OverflowError) as error:  # a fault of ours; as a 500, shippers would send it for ever
+            logger.exception("a request could not be read", door=door)
+            raise Refused(400, "the request cannot be read; the gateway's log says more") from error
+        try:
+            await self._delivery.send(messages)
         except Undelivered as error:
             logger.warning("the broker did not take a request", door=door, reason=str(error))
             reason = f"the broker did not take the data ({error}); nothing is lost if you send it again"

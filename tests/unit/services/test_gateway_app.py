@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from forewarn.config.settings import Settings
-from forewarn.services.gateway import app
+from forewarn.services.gateway import app, log_doors
 from forewarn.services.gateway.delivery import Outgoing
 from forewarn.services.gateway.meters import Meters
 
@@ -54,3 +54,19 @@ def test_what_is_compressed_is_never_worked_on_in_the_event_loop(
     answer = post(gzip.compress(body) if encoding == "gzip" else body, content_encoding=encoding)
     assert answer.json() == {"accepted": 1, "rejected": 0}
     assert (threads == [threading.current_thread()]) == inline
+
+
+@pytest.mark.parametrize("fault", [ValueError, OverflowError])
+def test_a_fault_in_reading_is_a_refusal_that_nobody_repeats(
+    monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def read(*arguments: Any) -> None:
+        raise fault("an inner detail")
+
+    monkeypatch.setattr(log_doors, "read_json_logs", read)
+    meters = Meters()
+    answer = post(b"{}", meters)
+    assert answer.status_code == 400
+    assert "the gateway's log says more" in answer.text
+    assert "inner" not in answer.text
+    assert meters.counters["refused_total"] == 1
