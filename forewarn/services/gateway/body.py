@@ -9,6 +9,8 @@ from starlette.requests import ClientDisconnect, Request
 from forewarn.services.gateway.answers import Refused
 
 _READ_SECONDS = 30.0
+_WINDOW_BYTES = 64 * 1024
+_MOST_MEMBERS = 1000  # of a gzip body; whoever writes pieces has few, and an empty one costs as much as a full one
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -39,10 +41,9 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     if encoding in ("", "identity"):
         return body
     if encoding in ("gzip", "x-gzip"):
-        return _inflate(body, 16 + zlib.MAX_WBITS, limit)
+        return _gunzip(body, limit)
     if encoding == "deflate":
-        zlib_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
-        return _inflate(body, zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS, limit)
+        return _undeflate(body, limit)
     if encoding == "zstd":
         return _unpack_zstd(body, limit)
     if encoding == "snappy":
@@ -50,20 +51,41 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     raise Refused(415, f"Content-Encoding '{encoding}' is not known; use gzip, deflate, zstd or snappy")
 
 
-def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:
+def _gunzip(body: bytes, limit: int) -> bytes:
+    """All members of a gzip body, one after the other. Work grows with the body, not with its members."""
+    unpacked, at, members = bytearray(), 0, 0
+    while at < len(body):
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise Refused(400, f"the gzip body has more than {_MOST_MEMBERS} members")
+        at = _inflate(body, at, 16 + zlib.MAX_WBITS, limit, unpacked)
+    return bytes(unpacked)
+
+
+def _undeflate(body: bytes, limit: int) -> bytes:
+    """One stream, with zlib's header or without, as some send it."""
+    zlib_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
     unpacked = bytearray()
+    if _inflate(body, 0, zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS, limit, unpacked) < len(body):
+        raise Refused(400, "the compressed body is damaged: something follows its end")
+    return bytes(unpacked)
+
+
+def _inflate(body: bytes, at: int, window_bits: int, limit: int, unpacked: bytearray) -> int:
+    """Add the stream that begins at `at` to `unpacked`; where it ends in the body. Raises Refused."""
+    stream = zlib.decompressobj(window_bits)
     try:
-        while body:  # a gzip body may have several members
-            member = zlib.decompressobj(window_bits)
-            unpacked += member.decompress(body, limit + 1 - len(unpacked))
+        while not stream.eof:
+            piece = body[at : at + _WINDOW_BYTES]  # zlib copies what is left after a stream's end
+            if not piece:
+                raise Refused(400, "the compressed body is cut off")
+            unpacked += stream.decompress(piece, limit + 1 - len(unpacked))
             if len(unpacked) > limit:
                 raise _too_large(limit)
-            if not member.eof:
-                raise Refused(400, "the compressed body is cut off")
-            body = member.unused_data
+            at += len(piece) - len(stream.unused_data)
     except zlib.error as error:
         raise Refused(400, f"the compressed body is damaged: {error}") from error
-    return bytes(unpacked)
+    return at
 
 
 def _unpack_zstd(body: bytes, limit: int) -> bytes:

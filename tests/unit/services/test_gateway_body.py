@@ -1,6 +1,7 @@
 """Bodies are unpacked within the limit."""
 
 import gzip
+import random
 import zlib
 
 import cramjam
@@ -36,6 +37,10 @@ def test_encodings(encoding: str, packed: bytes) -> None:
     [
         ("gzip", gzip.compress(TEXT, mtime=0)[:-9], 400),
         ("gzip", b"x", 400),
+        ("gzip", gzip.compress(b"", mtime=0) * 1001, 400),
+        ("deflate", zlib.compress(TEXT)[:-5], 400),
+        ("deflate", zlib.compress(TEXT) + b"x", 400),
+        ("deflate", b"\x03\x00\x03\x00", 400),  # two empty streams: deflate has one
         ("zstd", bytes(cramjam.zstd.compress(TEXT))[:-5], 400),
         ("zstd", b"xxxxxxxx", 400),
         ("br", b"x", 415),
@@ -45,3 +50,10 @@ def test_damage_is_told(encoding: str, packed: bytes, status: int) -> None:
     with pytest.raises(Refused) as refusal:
         unpack(packed, encoding, 10_000)
     assert refusal.value.status == status
+
+
+def test_members_and_streams_may_be_longer_than_what_is_looked_at_at_once() -> None:
+    noise = random.Random(1).randbytes(200_000)
+    packed = gzip.compress(noise, mtime=0) + gzip.compress(b"", mtime=0) * 990 + gzip.compress(TEXT, mtime=0)
+    assert unpack(packed, "gzip", 300_000) == noise + TEXT
+    assert unpack(zlib.compress(noise), "deflate", 200_000) == noise
