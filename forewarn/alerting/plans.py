@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from forewarn.alerting.matching import matches
-from forewarn.alerting.messages import OPENINGS
+from forewarn.alerting.messages import OPENINGS, Message
 from forewarn.alerting.policy import Policy, Route
 from forewarn.alerting.situation import Case, earliest
 from forewarn.incidents.paging import Verdict, should_page
@@ -57,7 +57,7 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plans:
         follow = _follow_up(case, channel, policy.channels[channel].kind, route)
         if follow is not None:
             plans.append(follow)
-        elif case.is_open and case.answer is None:
+        elif case.is_open and case.standing_answer is None:
             repeat, at = _repeat(case, channel, route, now)
             plans += [repeat] if repeat is not None else []
             wakes.append(at)
@@ -101,10 +101,9 @@ def _follow_up(case: Case, channel: str, kind: str, route: Route) -> Plan | None
     if not told:
         return None
     last = told[-1].told
-    unheard = kind in ANSWERED and not any(m.reason == "acknowledged" for m in told)
-    if case.answer is not None and unheard and case.is_open:
-        text = f"{case.answer.verdict} by {case.answer.author}"
-        return Plan(channel, "acknowledged", text, route)
+    answer, heard = case.standing_answer, [m for m in told if m.reason == "acknowledged"]
+    if answer is not None and case.is_open and kind in ANSWERED and not any(_after(case.opened_at, m) for m in heard):
+        return Plan(channel, "acknowledged", f"{answer.verdict} by {answer.author}", route, len(heard))
     if not case.is_open or not last:
         return None
     incident, number = case.incident, 1 + sum(m.reason in ("raised", "updated") for m in told)
@@ -114,6 +113,10 @@ def _follow_up(case: Case, channel: str, kind: str, route: Route) -> Plan | None
     if kind in EDITING and (incident.title != last.get("title") or _moved(incident, last)):
         return Plan(channel, "updated", "cause, severity or time left are others now", route, number)
     return None
+
+
+def _after(opened_at: datetime | None, message: Message) -> bool:
+    return opened_at is None or message.created_at is None or message.created_at >= opened_at
 
 
 def _moved(incident: Incident, last: Mapping[str, object]) -> bool:
@@ -146,13 +149,13 @@ def _escalations(
     case: Case, routes: Mapping[str, Route], planned: set[str], now: datetime
 ) -> tuple[list[Plan], datetime | None]:
     """Further channels where nobody has answered for so long."""
-    if not case.is_open or case.answer is not None:
+    if not case.is_open or case.standing_answer is not None:
         return [], None
     plans: dict[str, Plan] = {}
     wakes = []
     reason = "failed" if case.incident.state == "firing" else "opened"
     for route in {r.path: r for r in routes.values()}.values():
-        since = case.first_told_at(route.channels)
+        since = case.waiting_since(route.channels)
         for step in route.escalate if since is not None else ():
             assert since is not None
             left = [c for c in step.to if not set(OPENINGS) & set(case.states_told(c)) and c not in planned]

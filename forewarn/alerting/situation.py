@@ -7,10 +7,11 @@ from datetime import datetime
 from forewarn.alerting.calendars import Maintenance
 from forewarn.alerting.fix_times import FixTimes
 from forewarn.alerting.matching import labels_of
-from forewarn.alerting.messages import TOLD_ONCE, Message
+from forewarn.alerting.messages import OPENINGS, TOLD_ONCE, Message
 from forewarn.alerting.policy import Inhibition, Policy
 from forewarn.alerting.silences import Silence
 from forewarn.incidents.episodes import OPEN_STATES
+from forewarn.incidents.paging import CLOSINGS
 from forewarn.incidents.records import Incident
 from forewarn.telemetry.samples import namespace_of
 
@@ -19,16 +20,16 @@ TOLD = ("pending", "sent", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Somebody answered: 'acknowledged', 'confirmed', 'dismissed', 'averted'."""
+    """Somebody answered: 'acknowledged', 'confirmed', 'dismissed', 'averted'. at: wall clock."""
 
     verdict: str
     author: str
-    note: str = ""
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An incident and its messages, oldest first. answer: the last one, None where nobody has answered."""
+    """An incident and its messages, oldest first. answer: the last one ever given, None where there is none."""
 
     incident: Incident
     labels: Mapping[str, str]
@@ -64,10 +65,31 @@ class Case:
         """Channels that know of it, in the order in which they were told."""
         return list(dict.fromkeys(m.channel for m in self.messages if m.status in TOLD and m.reason in TOLD_ONCE))
 
-    def first_told_at(self, channels: Sequence[str]) -> datetime | None:
-        """When one of these channels first took something."""
-        times = [m.sent_at for m in self.messages if m.channel in channels and m.status == "sent" and m.sent_at]
-        return min(times, default=None)
+    @property
+    def opened_at(self) -> datetime | None:
+        """Wall clock of the last time that it opened, failed or came back; None where no channel is to hear of it.
+
+        A channel that joins later hears the same opening again, which is no other one.
+        """
+        times: dict[tuple[str, int], datetime] = {}
+        for m in self.messages:
+            if m.reason in OPENINGS and m.status in (*TOLD, "held") and m.created_at is not None:
+                times[m.reason, m.sequence] = min(m.created_at, times.get((m.reason, m.sequence), m.created_at))
+        return max(times.values(), default=None)
+
+    @property
+    def standing_answer(self) -> Answer | None:
+        """The last answer, unless it was given to something before: who dismissed a prediction knew of no failure."""
+        if self.answer is None or self.opened_at is None or self.answer.at >= self.opened_at:
+            return self.answer
+        return None
+
+    def waiting_since(self, channels: Sequence[str]) -> datetime | None:
+        """When one of these channels first heard what nobody has answered since: after the last end and answer."""
+        ends = [m.created_at for m in self.messages if m.status in TOLD and m.reason in CLOSINGS and m.created_at]
+        after = max([*ends, *([self.answer.at] if self.answer is not None else [])], default=None)
+        heard = (m.sent_at for m in self.messages if m.channel in channels and m.reason in OPENINGS)
+        return min((t for t in heard if t is not None and (after is None or t > after)), default=None)
 
 
 @dataclass(frozen=True, slots=True)

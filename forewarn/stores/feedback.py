@@ -2,8 +2,8 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import psycopg
@@ -19,7 +19,7 @@ VERDICTS = ("confirmed", "dismissed", "averted", "acknowledged")
 class Feedback:
     """A verdict: 'confirmed', 'dismissed' (a false alarm), 'averted' (someone acted) or 'acknowledged' (seen).
 
-    It is on an incident, or on an episode and so on its incident.
+    It is on an incident, or on an episode and so on its incident. given_at: wall clock.
     """
 
     feedback_id: str
@@ -28,6 +28,7 @@ class Feedback:
     verdict: str
     note: str
     author: str
+    given_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def check_feedback(feedback: Feedback) -> Feedback:
@@ -75,6 +76,9 @@ class FeedbackStore(Protocol):
         """Silences that are on at a time, or all; the one that ends first comes first."""
 
 
+_SELECT = b"select feedback_id::text, incident_id::text, episode::text, verdict, note, author, given_at from feedback"
+
+
 class PostgresFeedback:
     """FeedbackStore on a connection; the caller begins and ends the transaction."""
 
@@ -85,9 +89,9 @@ class PostgresFeedback:
         """See FeedbackStore."""
         f = check_feedback(feedback)
         done = self._connection.execute(
-            b"insert into feedback (feedback_id, incident_id, episode, verdict, note, author)"
-            b" values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
-            (f.feedback_id, f.incident_id, f.episode, f.verdict, f.note, f.author),
+            b"insert into feedback (feedback_id, incident_id, episode, verdict, note, author, given_at)"
+            b" values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+            (f.feedback_id, f.incident_id, f.episode, f.verdict, f.note, f.author, f.given_at),
         )
         return done.rowcount == 1
 
@@ -95,8 +99,7 @@ class PostgresFeedback:
         """See FeedbackStore."""
         cursor = self._connection.cursor(row_factory=class_row(Feedback))
         return cursor.execute(
-            b"select feedback_id::text, incident_id::text, episode::text, verdict, note, author from feedback"
-            b" where incident_id = %s order by given_at, feedback_id",
+            _SELECT + b" where incident_id = %s order by given_at, feedback_id",
             (incident_id,),
         ).fetchall()
 
@@ -104,8 +107,7 @@ class PostgresFeedback:
         """See FeedbackStore."""
         cursor = self._connection.cursor(row_factory=class_row(Feedback))
         rows = cursor.execute(
-            b"select feedback_id::text, incident_id::text, episode::text, verdict, note, author from feedback"
-            b" where incident_id = any(%s::uuid[]) order by given_at, feedback_id",
+            _SELECT + b" where incident_id = any(%s::uuid[]) order by given_at, feedback_id",
             (list(incident_ids),),
         )
         return {f.incident_id: f for f in rows if f.incident_id is not None}
@@ -113,10 +115,7 @@ class PostgresFeedback:
     def unhandled(self) -> list[Feedback]:
         """See FeedbackStore."""
         cursor = self._connection.cursor(row_factory=class_row(Feedback))
-        return cursor.execute(
-            b"select feedback_id::text, incident_id::text, episode::text, verdict, note, author from feedback"
-            b" where not handled order by given_at, feedback_id"
-        ).fetchall()
+        return cursor.execute(_SELECT + b" where not handled order by given_at, feedback_id").fetchall()
 
     def mark_handled(self, feedback_id: str) -> None:
         """See FeedbackStore."""

@@ -11,7 +11,7 @@ from test_incident_stores import ID, incident
 from forewarn.stores.feedback import Feedback, FeedbackStore, PostgresFeedback, Silence, new_id
 from forewarn.stores.in_memory.feedback import InMemoryFeedback
 
-ONE = Feedback("7c1c3c8e-0000-4000-8000-000000000001", ID, None, "confirmed", "seen it, too", "ada")
+ONE = Feedback("7c1c3c8e-0000-4000-8000-000000000001", ID, None, "confirmed", "seen it, too", "ada", at(5))
 
 
 @pytest.fixture(params=["postgres", "memory"])
@@ -29,7 +29,7 @@ def silence(**matcher: str) -> Silence:
 
 def test_a_verdict_is_kept_once_and_handled_once(store: FeedbackStore) -> None:
     assert store.add(ONE) and not store.add(ONE)
-    assert store.of(ID) == [ONE] == store.unhandled()
+    assert store.of(ID) == [ONE] == store.unhandled() and store.latest([ID]) == {ID: ONE}
     store.mark_handled(ONE.feedback_id)
     assert store.unhandled() == [] and store.of(ID) == [ONE]
 

@@ -134,7 +134,7 @@ class Dispatcher:
         wanted, policy = list(incidents), self._policy()
         messages = self._stores.outbox.of(wanted)
         said = self._stores.feedback.latest(wanted)
-        answers = {i: Answer(f.verdict, f.author, f.note) for i, f in said.items()}
+        answers = {i: Answer(f.verdict, f.author, f.given_at) for i, f in said.items()}
         return {i: Case.of(incident, policy, messages.get(i, ()), answers.get(i)) for i, incident in incidents.items()}
 
     def _situation(self, now: datetime) -> Situation:
