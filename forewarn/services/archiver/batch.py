@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import structlog
 from confluent_kafka import Message
 
 from forewarn.services.archiver.edges import Edges, MetricEdges, SpanEdges, merge
@@ -18,6 +19,8 @@ from forewarn.telemetry.otlp_logs import LogRecord, decode_logs
 from forewarn.telemetry.otlp_metrics import decode_metrics
 from forewarn.telemetry.otlp_traces import Span, decode_spans
 from forewarn.telemetry.samples import SampleBatch
+
+logger = structlog.get_logger("forewarn.services.archiver")
 
 TOPICS = (topics.METRICS, topics.LOGS, topics.SPANS, topics.ACTIVITY)
 _MOST_DAYS = 400  # each day is a table: a message that spans more has broken clocks
@@ -37,12 +40,25 @@ class Batch:
     unreadable: list[tuple[Message, str]] = field(default_factory=list)
     reached: dict[Place, int] = field(default_factory=dict)
     sample_count: int = 0
-    decoded: dict[int, SampleBatch] = field(default_factory=dict)  # by id of the message, held above
+    parts: list["Batch"] = field(default_factory=list)  # what each message gave
 
     @classmethod
     def skipping(cls, message: Message) -> "Batch":
         """A batch that only moves past a message."""
         return cls(messages=[message], reached={Place(message.topic(), message.partition()): message.offset() + 1})
+
+    def take(self, part: "Batch") -> None:
+        """Add what one message gave."""
+        self.messages += part.messages
+        self.samples += part.samples
+        self.logs += part.logs
+        self.spans += part.spans
+        self.activity += part.activity
+        merge(self.edges, part.edges)
+        self.unreadable += part.unreadable
+        self.reached |= part.reached
+        self.sample_count += part.sample_count
+        self.parts.append(part)
 
     @property
     def rows(self) -> int:
@@ -58,35 +74,29 @@ class Reader:
         self._metric_edges = MetricEdges()
         self._derivation = Derivation()
         self._histograms: dict[int, HistogramState] = {}  # by partition
-        self._readers: dict[str, Callable[[Batch, bytes], None]] = {
-            topics.LOGS: lambda batch, payload: batch.logs.extend(decode_logs(payload)),
+        self._readers: dict[str, Callable[[Batch, Message], None]] = {
+            topics.METRICS: self._metrics,
+            topics.LOGS: self._logs,
             topics.SPANS: self._spans,
-            topics.ACTIVITY: lambda batch, payload: batch.activity.extend(decode_activity(payload)),
+            topics.ACTIVITY: self._activity,
         }
 
     def add(self, batch: Batch, message: Message) -> None:
         """Decode a message into the batch, or put it among the unreadable."""
-        batch.messages.append(message)
-        batch.reached[Place(message.topic(), message.partition())] = message.offset() + 1
+        part = Batch.skipping(message)
         try:
-            if message.topic() == topics.METRICS:
-                self._metrics(batch, message)
-            else:
-                self._readers[message.topic()](batch, message.value() or b"")
+            self._readers[message.topic()](part, message)
         except TelemetryError as error:
-            batch.unreadable.append((message, str(error)))
-
-    def again(self, message: Message, batch: Batch) -> Batch:
-        """A batch of one message of a batch that was read: its metrics are not decoded again, that would be another
-        step of the histograms."""
-        single = Batch(decoded={k: v for k, v in batch.decoded.items() if k == id(message)})
-        self.add(single, message)
-        return single
+            part = replace(Batch.skipping(message), unreadable=[(message, str(error))])
+        except Exception as error:  # whatever is in a message, the archive goes on
+            logger.exception("a message cannot be read, for no reason that is known")
+            part = replace(Batch.skipping(message), unreadable=[(message, f"{type(error).__name__}: {error}")])
+        batch.take(part)
 
     def warm_up(self, message: Message) -> None:
-        """Take what histograms were from a message of metrics that is stored already."""
-        with contextlib.suppress(TelemetryError):
-            decode_metrics(message.value() or b"", self._of_partition(message))
+        """Take what histograms and counts of calls were from a message of metrics that is stored already."""
+        with contextlib.suppress(Exception):  # it is on dead_letters
+            self._metric_edges.of(decode_metrics(message.value() or b"", self._of_partition(message)))
 
     @property
     def histograms_refused(self) -> int:
@@ -94,25 +104,28 @@ class Reader:
         return sum(state.refused for state in self._histograms.values())
 
     def restart(self) -> None:
-        """Forget what histograms were: the log is read from another place on."""
+        """Forget what histograms and edges were: the log is read from another place on."""
         self._histograms.clear()
+        self._span_edges, self._metric_edges = SpanEdges(), MetricEdges()
 
     def _of_partition(self, message: Message) -> HistogramState:
         return self._histograms.setdefault(message.partition(), HistogramState())
 
-    def _metrics(self, batch: Batch, message: Message) -> None:
-        samples = batch.decoded.get(id(message))
-        if samples is None:
-            samples = self._derivation.extend(decode_metrics(message.value() or b"", self._of_partition(message)))
-        batch.decoded[id(message)] = samples
+    def _metrics(self, part: Batch, message: Message) -> None:
+        samples = self._derivation.extend(decode_metrics(message.value() or b"", self._of_partition(message)))
         days = len(np.unique(samples.times // _DAY_NANOSECONDS))
         if days > _MOST_DAYS:
             raise TelemetryError(f"one message has samples of {days} days, more than {_MOST_DAYS}: check its times")
-        batch.samples.append(samples)
-        batch.sample_count += len(samples)
-        merge(batch.edges, self._metric_edges.of(samples))
+        part.samples.append(samples)
+        part.sample_count = len(samples)
+        part.edges = self._metric_edges.of(samples)
 
-    def _spans(self, batch: Batch, payload: bytes) -> None:
-        spans = decode_spans(payload)
-        batch.spans.extend(spans)
-        merge(batch.edges, self._span_edges.of(spans))
+    def _logs(self, part: Batch, message: Message) -> None:
+        part.logs = decode_logs(message.value() or b"")
+
+    def _spans(self, part: Batch, message: Message) -> None:
+        part.spans = decode_spans(message.value() or b"")
+        part.edges = self._span_edges.of(part.spans)
+
+    def _activity(self, part: Batch, message: Message) -> None:
+        part.activity = decode_activity(message.value() or b"")

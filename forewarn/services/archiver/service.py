@@ -132,12 +132,7 @@ class Archiver:
         if len(batch.messages) == 1:
             reason = f"{refuser(error)} refuses it: {str(error).splitlines()[0]}"
             return self._persist(replace(Batch.skipping(batch.messages[0]), unreadable=[(batch.messages[0], reason)]))
-        buried = {id(message) for message, _ in batch.unreadable}
-        for message in batch.messages:
-            single = Batch.skipping(message) if id(message) in buried else self._reader.again(message, batch)
-            if not self._persist(single):
-                return False
-        return True
+        return all(self._persist(replace(part, unreadable=[])) for part in batch.parts)  # the unreadable are buried
 
     def _bury(self, unreadable: list[tuple[Message, str]]) -> bool:
         """Put messages on dead_letters and wait until they are there."""
@@ -207,6 +202,7 @@ class Archiver:
                 self._stored[place] = partition.offset
                 partition.offset = max(partition.offset - _WARM_UP_MESSAGES, 0)
         consumer.assign(partitions)
+        consumer.resume(partitions)  # a pause outlives the assignment
         logger.info("partitions assigned", count=len(partitions))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
