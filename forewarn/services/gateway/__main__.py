@@ -12,6 +12,7 @@ from forewarn.config.tls import scheme, server_certificate
 from forewarn.services.gateway.app import Gateway
 from forewarn.services.gateway.delivery import Delivery
 from forewarn.services.gateway.meters import Meters
+from forewarn.services.gateway.patience import PatientProtocol
 from forewarn.services.gateway.tokens import settings_tokens
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import begin, stop_event
@@ -50,6 +51,7 @@ def main() -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             gateway.app(),
+            http=PatientProtocol,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=8,

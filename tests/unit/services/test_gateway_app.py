@@ -11,6 +11,7 @@ import pytest
 
 from forewarn.config.settings import Settings
 from forewarn.services.gateway import app, log_doors
+from forewarn.services.gateway.body import unpack
 from forewarn.services.gateway.delivery import Outgoing
 from forewarn.services.gateway.meters import Meters
 
@@ -27,7 +28,7 @@ class Broker:
 
 def post(body: bytes, meters: Meters | None = None, **headers: str) -> httpx.Response:
     """The answer of the door for logs in JSON."""
-    settings = Settings(_env_file=None, gateway_grpc_port=0)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, gateway_grpc_port=0)
     gateway = app.Gateway(settings, Broker(), meters or Meters())  # type: ignore[arg-type]
 
     async def send() -> httpx.Response:
@@ -43,7 +44,7 @@ def post(body: bytes, meters: Meters | None = None, **headers: str) -> httpx.Res
 def test_what_is_compressed_is_never_worked_on_in_the_event_loop(
     monkeypatch: pytest.MonkeyPatch, encoding: str, inline: bool
 ) -> None:
-    unpack, threads = app.unpack, []
+    threads = []
 
     def watched(*arguments: Any) -> bytes:
         threads.append(threading.current_thread())
