@@ -98,7 +98,12 @@ def _inhibits(rule: Inhibition, source: Case, target: Case, situation: Situation
 def _cooldown(plan: Plan, case: Case, situation: Situation) -> Hold | None:
     incident, cooldown = case.incident, plan.route.cooldown
     ended = situation.ended.get((plan.channel, incident.entity, incident.mode))
-    if plan.reason not in ("opened", "reopened") or ended is None or situation.now >= ended + cooldown:
+    if (
+        incident.state == "firing"
+        or plan.reason not in ("opened", "reopened")
+        or ended is None
+        or situation.now >= ended + cooldown
+    ):
         return None
     until = ended + cooldown
     return Hold("cooldown", f"the last one like it ended {ended:%H:%M} UTC: not again before {until:%H:%M} UTC", until)

@@ -12,7 +12,7 @@ _NAMESPACE = uuid.UUID("c0d6a3f5-0f43-4c33-8f7d-5b1f7f0f8a11")
 
 OPENINGS = ("opened", "failed", "reopened")
 TOLD_ONCE = (*OPENINGS, *CLOSINGS)
-FOLLOW_UPS = ("raised", "updated", "acknowledged", "repeated")  # about what was told before; they carry a sequence
+FOLLOW_UPS = ("raised", "updated", "acknowledged", "repeated")  # about what was told before
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Message:
 
     status: 'held' (until `due`, for the reason `held_for`), 'pending' (to be sent), 'sent', 'failed' (given up),
     'dropped' (not worth telling any more). why: the last decision about it, in words. told: what it says of the
-    incident (severity, title, seconds left), to compare later versions with. batch_id: sent as one with others.
-    receipt: what the channel gave back, by which it finds the thread again. in_doubt: the process ended while it was
-    being sent.
+    incident (severity, title, seconds left), to compare later versions with. sequence: tells messages of one reason
+    apart. batch_id: sent as one with others. receipt: what the channel gave back, by which it finds the thread again.
+    in_doubt: the process ended while it was being sent.
     """
 
     message_id: str

@@ -41,7 +41,7 @@ class Plans:
 
 
 def plan(case: Case, policy: Policy, now: datetime) -> Plans:
-    """What is to be told of a case now; each channel hears each state once, the end only if it heard the beginning."""
+    """What is to be told of a case now; each channel hears each state once, an end only if it heard the beginning."""
     routes = _by_channel(policy.routes_of(case.labels))
     wakes: list[datetime | None] = []
     why_not: list[str] = []
@@ -51,7 +51,8 @@ def plan(case: Case, policy: Policy, now: datetime) -> Plans:
         route = routes.get(channel, _NO_ROUTE)
         verdict = _verdict(case, channel, route)
         if verdict.page:
-            plans.append(Plan(channel, verdict.message, verdict.reason, route))
+            number = case.states_told(channel).count(verdict.message)  # of an end that is told again
+            plans.append(Plan(channel, verdict.message, verdict.reason, route, number))
             continue
         why_not.append(verdict.reason)
         follow = _follow_up(case, channel, policy.channels[channel].kind, route)

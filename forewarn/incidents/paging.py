@@ -18,16 +18,24 @@ class Verdict:
 
 
 def should_page(incident: Incident, told: Sequence[str]) -> Verdict:
-    """Tell about each state once. `told`: messages about this incident so far, oldest first."""
+    """Tell about each state once, and about the end once each time it opens.
+
+    told: messages about this incident so far, oldest first.
+    """
     if incident.state == "predicted":
         return _predicted(incident, told)
     if incident.state == "firing":
         return _firing(told)
     if not told:
         return Verdict(False, incident.state, f"{incident.state}, and nobody was told that it was open")
-    if incident.state in told:
+    if incident.state in _since_opened(told):
         return Verdict(False, incident.state, f"'{incident.state}' was told already")
     return Verdict(True, incident.state, f"it was told as '{told[-1]}' and is {incident.state} now")
+
+
+def _since_opened(told: Sequence[str]) -> Sequence[str]:
+    """What came after the last opening: an end before it was another."""
+    return told[max((n + 1 for n, reason in enumerate(told) if reason not in CLOSINGS), default=0) :]
 
 
 def _predicted(incident: Incident, told: Sequence[str]) -> Verdict:

@@ -1,112 +1,17 @@
 """Who is told what and when: the decisions over simulated time, driven as the alerter drives them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
-from incident_records import SHOP_EDGES
+from alert_world import PLAIN, Make, World, chat, uuid_of
 
-from forewarn.alerting.policy_file import parse_policy
-from forewarn.alerting.silences import Silence
-from forewarn.incidents.graph import ServiceGraph
-from forewarn.incidents.records import Incident
 from forewarn.risk.records import TimeToFailure
-from forewarn.services.alerter import dispatcher as driving
-from forewarn.services.alerter.dispatcher import Dispatcher, Sources
-from forewarn.stores.feedback import Feedback, new_id
-from forewarn.stores.in_memory.audit import InMemoryAudit
-from forewarn.stores.in_memory.feedback import InMemoryFeedback
-from forewarn.stores.in_memory.incidents import InMemoryIncidents
-from forewarn.stores.in_memory.outbox import InMemoryOutbox
-
-TUESDAY = datetime(2026, 6, 2, 12, 0, tzinfo=UTC)
-PLAIN = "channels: {chat: {kind: slack}, pager: {kind: pagerduty}}\nroute: {channels: [chat], group_wait: 0s"
-
-
-def uuid_of(number: int) -> str:
-    return f"b2f6d0f8-53f1-4f3b-8f6e-{number:012d}"
-
-
-class World:
-    """A dispatcher on in-memory stores, a clock that the test moves, and senders that deliver at once."""
-
-    def __init__(self, text: str, monkeypatch: pytest.MonkeyPatch, now: datetime = TUESDAY) -> None:
-        self.now = now
-        monkeypatch.setattr(driving, "time", SimpleNamespace(monotonic=lambda: self.now.timestamp()))
-        self.policy = parse_policy(text)
-        self.incidents, self.audit = InMemoryIncidents(SHOP_EDGES), InMemoryAudit()
-        self.outbox, self.feedback = InMemoryOutbox(lambda: self.now), InMemoryFeedback()
-        self.ledger = SimpleNamespace(watermarks=lambda: {})
-        self.windows: list[object] = []
-        self.messages: list[tuple[str, str, tuple[int, ...]]] = []  # (channel, reason or 'digest', incidents)
-        self._dispatcher = self._new()
-
-    def _new(self) -> Dispatcher:
-        sources = Sources(windows=lambda: self.windows, now=lambda: self.now)  # type: ignore[arg-type,return-value]
-        dispatcher = Dispatcher(self, lambda: self.policy, sources)  # type: ignore[arg-type]
-        dispatcher.use_graph(ServiceGraph(SHOP_EDGES))
-        return dispatcher
-
-    def incident(self, number: int = 1, entity: str = "shop/db", **changes: object) -> Incident:
-        previous = self.incidents.get(uuid_of(number))
-        first = Incident(
-            uuid_of(number), 0, "predicted", "warning", f"{entity}: trouble", entity, "pool", "disk_full", [],
-            self.now, self.now, TimeToFailure(5400.0, 7200.0, 10_800.0, 0.0), None, [], [], "summary",
-        )  # fmt: skip
-        base = previous or first
-        incident = replace(base, version=base.version + 1, updated_at=self.now, **changes)  # type: ignore[arg-type]
-        self.incidents.put(incident)
-        self._dispatcher.note(incident, True)
-        return incident
-
-    def answer(self, verdict: str = "acknowledged", number: int = 1) -> None:
-        self.feedback.add(Feedback(new_id(), uuid_of(number), None, verdict, "", "ada", self.now))
-
-    def silence(self, minutes: float, **matcher: str) -> None:
-        ends = self.now + timedelta(minutes=minutes)
-        self.feedback.add_silence(Silence(new_id(), matcher, self.now, ends, "planned", "ada"))
-
-    def restart(self) -> None:
-        """Killed with -9: nothing is left but the tables."""
-        self._dispatcher = self._new()
-
-    def run(self, minutes: float = 0.0, step: float = 5.0) -> list[tuple[str, str, tuple[int, ...]]]:
-        """Let time pass, sweep and deliver; what was delivered meanwhile."""
-        before, end = len(self.messages), self.now + timedelta(minutes=minutes)
-        while True:
-            self._dispatcher.sweep()
-            self._deliver()
-            if self.now >= end:
-                return self.messages[before:]
-            self.now += timedelta(seconds=step)
-
-    def _deliver(self) -> None:
-        for channel in self.policy.channels:
-            while True:
-                with self.outbox.claim(channel) as messages:
-                    for m in messages:
-                        self.outbox.mark(m.message_id, "sent", receipt={"id": m.batch_id or m.message_id})
-                if not messages:
-                    break
-                reason = messages[0].reason if len(messages) == 1 and messages[0].batch_id is None else "digest"
-                self.messages.append((channel, reason, tuple(int(m.incident_id[-3:]) for m in messages)))
-
-    def said(self, number: int = 1) -> list[str]:
-        return [f"{action}: {reason}" for _, action, reason in self.audit.about(uuid_of(number))]
-
-
-Make = Callable[..., World]
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Make:
     return lambda text=PLAIN + "}", **more: World(text, monkeypatch, **more)
-
-
-def chat(*reasons: str, number: int = 1) -> list[tuple[str, str, tuple[int, ...]]]:
-    return [("chat", reason, (number,)) for reason in reasons]
 
 
 def test_each_state_is_told_once_and_the_end_to_those_who_know(world: Make) -> None:
@@ -117,6 +22,18 @@ def test_each_state_is_told_once_and_the_end_to_those_who_know(world: Make) -> N
     assert w.run(1) == chat("failed")
     w.incident(state="resolved", severity="critical")
     assert w.run(1) == chat("resolved") and w.run(60) == []
+
+
+def test_the_second_end_is_told_too_and_what_flaps_on_is_not(world: Make) -> None:
+    w = world(PLAIN.replace("[chat]", "[pager]") + "}")
+    told = []
+    for state in ("firing", "resolved") * 3:
+        w.incident(state=state, severity="critical", time_to_failure=None)
+        told += [reason for _, reason, _ in w.run(1)]
+        w.restart()
+    assert told == ["failed", "resolved", "reopened", "resolved"]
+    ids = {m.message_id for m in w.outbox.sent(uuid_of(1), "pager")}
+    assert len(ids) == 4, "a receiver must not take the second end for a repetition of the first"
 
 
 def test_what_is_over_before_anybody_was_told_is_not_told_and_the_audit_says_why(world: Make) -> None:
@@ -187,81 +104,6 @@ def test_a_group_leaves_together_and_waits_for_its_interval(world: Make) -> None
     assert ("chat", "digest", (1, 2)) in sent and ("chat", "opened", (3,)) in sent and len(sent) == 2
     w.incident(4, "shop/web")
     assert w.run(3) == [] and w.run(2) == [("chat", "opened", (4,))]
-
-
-def test_it_is_repeated_until_somebody_answers(world: Make) -> None:
-    w = world(PLAIN + ", repeat_interval: 1h}")
-    w.incident()
-    assert w.run(125, step=60) == chat("opened", "repeated", "repeated")
-    w.answer()
-    assert w.run(180, step=60) == chat("acknowledged")
-
-
-def test_it_escalates_when_nobody_answers(world: Make) -> None:
-    text = PLAIN + ", escalate: [{after: 15m, to: [pager]}]}"
-    w = world(text)
-    w.incident()
-    assert w.run(14, step=30) == chat("opened")
-    w.restart()
-    assert w.run(2, step=30) == [("pager", "opened", (1,))]
-    assert any("nobody has answered for 15 min" in line for line in w.said())
-    answered = world(text)
-    answered.incident()
-    answered.run(5, step=30)
-    answered.answer()
-    assert answered.run(60, step=30) == chat("acknowledged")
-
-
-REPEATED = PLAIN.replace("[chat]", "[chat, mail]").replace("{chat:", "{mail: {kind: email}, chat:")
-REPEATED += ", repeat_interval: 30m, escalate: [{after: 15m, to: [pager]}]}"
-
-
-@pytest.mark.parametrize("verdict", ["dismissed", "acknowledged"])
-@pytest.mark.parametrize("ends", [True, False])
-def test_an_answer_to_a_prediction_does_not_answer_for_its_failure(world: Make, verdict: str, ends: bool) -> None:
-    w = world(REPEATED)
-    w.incident()
-    w.run(40, step=60)
-    w.answer(verdict)
-    w.run(40, step=60)
-    if ends:
-        w.incident(state="withdrawn")
-        w.run(40, step=60)
-    w.messages.clear()
-    w.incident(state="firing", severity="critical")
-    assert sorted(w.run(14, step=60)) == [(c, "failed", (1,)) for c in ("chat", "mail", "pager")]
-    assert {m[1] for m in w.run(20, step=60)} == {"repeated"}
-    w.answer()
-    assert sorted(w.run(60, step=60)) == [(c, "acknowledged", (1,)) for c in ("chat", "pager")]
-
-
-def test_an_escalation_counts_from_what_is_not_answered(world: Make) -> None:
-    w = world(PLAIN + ", escalate: [{after: 15m, to: [pager]}]}")
-    w.incident()
-    w.run(5, step=60)
-    w.answer()
-    w.run(60, step=60)
-    w.incident(state="firing", severity="critical")
-    assert w.run(14, step=60) == chat("failed")
-    assert w.run(2, step=60) == [("pager", "failed", (1,))]
-
-
-def test_a_failure_before_any_answer_does_not_put_the_escalation_off(world: Make) -> None:
-    w = world(PLAIN + ", escalate: [{after: 15m, to: [pager]}]}")
-    w.incident()
-    w.run(10, step=60)
-    w.incident(state="firing", severity="critical")
-    assert w.run(6, step=60) == [*chat("failed"), ("pager", "failed", (1,))]
-
-
-def test_a_channel_that_joins_later_makes_no_answer_old(world: Make) -> None:
-    w = world(PLAIN + ", repeat_interval: 30m, routes: [{match: {severity: critical}, channels: [chat, pager]}]}")
-    w.incident()
-    w.run(5, step=60)
-    w.answer()
-    w.run(5, step=60)
-    w.incident(severity="critical")
-    assert {m[1] for m in w.run(90, step=60)} == {"raised", "opened", "acknowledged"}
 
 
 def test_what_is_silenced_is_told_afterwards_if_it_still_holds(world: Make) -> None:
@@ -344,6 +186,10 @@ def test_the_cooldown_keeps_a_flapping_signal_quiet_but_not_a_failure(world: Mak
     assert w.run(10, step=30) == [] and any("cooldown" in line for line in w.said(2))
     w.incident(2, state="firing", severity="critical")
     assert w.run(1) == chat("failed", number=2)
+    w.incident(2, state="resolved", severity="critical")
+    w.run(1)
+    w.incident(2, state="firing", severity="critical")
+    assert w.run(1) == chat("reopened", number=2), "it has failed again"
 
 
 def test_beyond_its_limit_a_channel_gets_digests(world: Make) -> None:

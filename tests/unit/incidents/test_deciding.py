@@ -163,6 +163,10 @@ def test_severity_falls_only_clearly_below_its_threshold() -> None:
         ("predicted", "warning", ["opened", "withdrawn"], "reopened"),
         ("firing", "critical", ["failed", "resolved"], "reopened"),
         ("firing", "critical", ["failed", "resolved", "reopened"], None),
+        ("resolved", "critical", ["failed", "resolved", "reopened"], "resolved"),
+        ("resolved", "critical", ["failed", "resolved", "reopened", "resolved"], None),
+        ("merged", "warning", ["opened", "merged", "reopened"], "merged"),
+        ("firing", "critical", ["failed", "resolved", "reopened", "resolved"], None),
     ],
 )
 def test_each_state_is_told_once(state: str, severity: str, told: list[str], message: str | None) -> None:
