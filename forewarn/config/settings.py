@@ -76,8 +76,8 @@ class Settings(BaseSettings):
     tls_key_file: Path | None = Field(None, description="The key of that certificate.")
     tls_ca_file: Path | None = Field(
         None,
-        description="Certificates (PEM) that sign those of the servers that `forewarn doctor`, `simulate` and `replay` "
-        "ask, beside the system's.",
+        description="Certificates (PEM) that sign those of the servers that `forewarn doctor`, `simulate`, `replay` "
+        "and the collector ask, beside the system's.",
     )
     gateway_rate_requests: float = Field(
         0.0, ge=0, description="Requests per second that the gateway takes of a token or address; 0: any number."
@@ -143,6 +143,9 @@ class Settings(BaseSettings):
     )
     score_every_steps: int = Field(1, ge=1, description="Score once in so many cells.")
     collector_interval_seconds: float = Field(5.0, gt=0, description="How often this host and the stack are read.")
+    collector_endpoint: str | None = Field(
+        None, description="Gateway for what is read, such as https://gateway.example.org:4318; none: this machine's."
+    )
 
     connector_bucket_seconds: float = Field(
         10.0,

@@ -4,12 +4,14 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 
 import structlog
 
 from forewarn.config.doors import gateway_url
 from forewarn.config.running import running
 from forewarn.config.settings import Settings
+from forewarn.config.tls import trust, trust_ours
 from forewarn.services.collector.database import Database, Told
 from forewarn.services.collector.export import Export
 from forewarn.services.collector.host import read_host
@@ -63,8 +65,7 @@ def main() -> None:
     stop = stop_event()
     host = socket.gethostname()
     _go_direct_to_loopback()
-    token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
-    export = Export(_endpoint(settings), token, host, settings.tls_certificate_file)
+    export = export_of(settings, host)
     threading.Thread(target=_close_at, args=(stop, export), daemon=True).start()
     collector = Collector(settings, host)
     with (
@@ -74,6 +75,14 @@ def main() -> None:
         _log.info("collector reads this host", entity=f"{NAMESPACE}/{host}", every=settings.collector_interval_seconds)
         run(collector, export, settings.collector_interval_seconds, stop, heartbeat.counters)
     collector.close()
+
+
+def export_of(settings: Settings, host: str) -> Export:
+    """To the gateway of the settings; OpenTelemetry's own variables are about our spans, and must not get our token."""
+    url, certificate = settings.collector_endpoint, settings.tls_certificate_file
+    trusted = partial(trust, settings) if url or certificate is None else partial(trust_ours, certificate)
+    token = settings.gateway_token.get_secret_value() if settings.gateway_token else None
+    return Export(f"{(url or gateway_url(settings)).rstrip('/')}/v1/metrics", token, host, trusted)
 
 
 def run(
@@ -99,13 +108,6 @@ def _close_at(stop: threading.Event, export: Export) -> None:
 
 def _entity(name: str) -> str:
     return f"{NAMESPACE}/{_NAMES.get(name, name)}"
-
-
-def _endpoint(settings: Settings) -> str | None:
-    """The gateway of the settings, unless OpenTelemetry's own variables name another."""
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"):
-        return None
-    return f"{gateway_url(settings)}/v1/metrics"
 
 
 def _go_direct_to_loopback() -> None:

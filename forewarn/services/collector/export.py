@@ -2,8 +2,8 @@
 
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -15,7 +15,6 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportR
 from opentelemetry.sdk.resources import Resource
 from requests.adapters import HTTPAdapter
 
-from forewarn.config.tls import trust_ours
 from forewarn.services.collector.readings import Instrument, Reading
 from forewarn.telemetry.samples import resource_of
 
@@ -26,21 +25,20 @@ _TIMEOUT_SECONDS = 5.0
 class Export:
     """Sends readings of entities that come and go.
 
-    endpoint: `http://…/v1/metrics`, None for what OTEL_EXPORTER_OTLP_ENDPOINT says. certificate: of the gateway at that
-    endpoint, on this machine; no other is accepted then. A gateway that is away loses what was read meanwhile, as with
-    any live collector: the gap is visible as one.
+    endpoint: `http://…/v1/metrics`. trusted: makes what an https endpoint's certificate is held against; it is asked
+    again when the gateway is away, and raises ValueError where a file cannot be read. A gateway that is away loses what
+    was read meanwhile, as with any live collector: the gap is visible as one.
     """
 
-    def __init__(self, endpoint: str | None, token: str | None, host: str, certificate: Path | None = None) -> None:
+    def __init__(self, endpoint: str, token: str | None, host: str, trusted: Callable[[], ssl.SSLContext]) -> None:
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # this class says it, once
         headers = {"Authorization": f"Bearer {token}"} if token else None
         self._session = requests.Session()
-        self._certificate = certificate if endpoint else None
+        self._endpoint, self._host, self._trusted = endpoint, host, trusted
         self._trust()
         self._exporter = OTLPMetricExporter(
             endpoint, headers=headers, timeout=_TIMEOUT_SECONDS, session=self._session
         )  # fmt: skip
-        self._where, self._host = endpoint or "OTEL_EXPORTER_OTLP_ENDPOINT", host
         self._meters: dict[str, _EntityMeter] = {}
         self._away = False
 
@@ -64,33 +62,31 @@ class Export:
         self._exporter.shutdown()
 
     def _trust(self) -> None:
-        if self._certificate is not None:
+        if self._endpoint.startswith("https:"):
             with contextlib.suppress(ValueError):  # while it is being replaced
-                self._session.mount("https://", _OwnDoor(self._certificate))
+                self._session.mount("https://", _Door(self._trusted()))
 
     def _say(self, taken: bool) -> None:
         if taken and self._away:
             _log.info("the gateway takes telemetry again")
         if not taken and not self._away:
-            _log.warning(
-                "the gateway does not take telemetry, going on without",
-                endpoint=self._where,
-            )
+            _log.warning("the gateway does not take telemetry, going on without", endpoint=self._endpoint)
         self._away = not taken
 
 
-class _OwnDoor(HTTPAdapter):
-    """Connects to the server that has this certificate, by whatever name, and to no other."""
+class _Door(HTTPAdapter):
+    """Connects to servers that this context trusts, and compares their names only where it does."""
 
-    def __init__(self, certificate: Path) -> None:
-        self._context = trust_ours(certificate)
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
         super().__init__()
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {"ssl_context": self._context, "assert_hostname": False}
+        named = None if self._context.check_hostname else False
+        return host, {"ssl_context": self._context, "assert_hostname": named}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Leave the context as it is: requests would add the certificates of all the world."""

@@ -1,12 +1,15 @@
 """A stack whose doors have a certificate: addresses, and probes that accept that certificate and no other."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 from certificates import Authority, web_server
 
 from forewarn.config.settings import Settings
+from forewarn.config.tls import trust_ours
+from forewarn.services.collector.__main__ import export_of
 from forewarn.services.collector.export import Export
 from forewarn.services.collector.readings import Instrument, Reading
 from forewarn.services.stack.definition import Http, Service
@@ -65,13 +68,31 @@ def test_the_collector_follows_a_renewed_certificate(authority: Authority) -> No
     reading = {"local/a": [Reading("system.memory.usage", 1.0, "By", Instrument.GAUGE)]}
     pair = authority.sign("monitor.example.org")
     with web_server(pair) as port:
-        export = Export(f"https://127.0.0.1:{port}/v1/metrics", None, "host", pair.certificate)
+        export = Export(f"https://127.0.0.1:{port}/v1/metrics", None, "host", partial(trust_ours, pair.certificate))
         assert export.send(reading)
     authority.sign("monitor.example.org")  # into the same files
     with web_server(pair, port):
         assert [export.send(reading) for _ in range(2)][-1]  # the first tells that there is another
         export.close()
     with web_server(authority.sign("127.0.0.1", file="other"), port):
-        stranger = Export(f"https://127.0.0.1:{port}/v1/metrics", None, "host", pair.certificate)
+        stranger = Export(f"https://127.0.0.1:{port}/v1/metrics", None, "host", partial(trust_ours, pair.certificate))
         assert not stranger.send(reading)
         stranger.close()
+
+
+def test_the_collector_compares_the_name_of_another_gateway(authority: Authority) -> None:
+    reading = {"local/a": [Reading("system.memory.usage", 1.0, "By", Instrument.GAUGE)]}
+
+    def sends(name: str) -> bool:
+        with web_server(authority.sign(name)) as port:
+            settings = Settings(
+                collector_endpoint=f"https://localhost:{port}", tls_ca_file=authority.certificate, _env_file=None
+            )
+            export = export_of(settings, "host")
+            try:
+                return export.send(reading)
+            finally:
+                export.close()
+
+    assert sends("localhost")
+    assert not sends("other.example.org")
