@@ -158,6 +158,11 @@ class History:
         rows = [[s.entity, s.signal, list(s.attributes), s.kind.name, s.unit] for s in series]
         self.write_json("series", rows)
 
+    def add_series(self, series: list[Series]) -> None:
+        """Series of the namespace now, beside those known before: files of days outlive the archive's series."""
+        known = self.read_series() if (self.folder / "series.json").exists() else {}
+        self.write_series(list((known | {s.id: s for s in series}).values()))
+
     def read_series(self) -> dict[str, Series]:
         """Series by id."""
         series = (

@@ -50,7 +50,7 @@ def raw_metrics(context: dg.AssetExecutionContext, scope: TrainingScope) -> dg.M
         history.write_json("interval", [start.isoformat(), stop.isoformat()])
     wanted = asked if asked is not None else [first.date() for first, _ in days(start, stop)]
     done = each_day(context, wanted, lambda day: _bring_up_to_date(history, archive, day))
-    history.write_series(series)
+    history.add_series(series)
     if asked is None:
         tell_days(context, [one for one in done if one.written])
     total, written = sum(one.rows for one in done), sum(one.written for one in done)
@@ -123,10 +123,11 @@ def raw_metrics_have_no_missing_days(scope: TrainingScope) -> dg.AssetCheckResul
 
 
 @dg.asset_check(
-    asset=raw_metrics, blocking=True, description="Every sample of the newest day is of that day, no value is infinite."
+    asset=raw_metrics, blocking=True, description="Every sample of the newest day is of that day; infinite values are a warning."
 )
 def raw_metrics_are_of_their_day(scope: TrainingScope) -> dg.AssetCheckResult:
-    """What is in a wrong file would be seen by rows of another time."""
+    """What is in a wrong file would be seen by rows of another time: nothing goes on. A value that is infinite is the
+    sender's and spoils no other: a warning."""
     files = scope.history().day_files()
     if not files:
         return dg.AssetCheckResult(passed=False, description="there is no day")
@@ -137,7 +138,9 @@ def raw_metrics_are_of_their_day(scope: TrainingScope) -> dg.AssetCheckResult:
         bounds = [int(at.timestamp() * 1e6) for at in (start, stop)]
         row = connection.execute(query, [*bounds, str(files[-1])]).fetchone()
     rows, infinite, other = row or (0, 0, 0)
+    usable = rows > 0 and not other
     return dg.AssetCheckResult(
-        passed=rows > 0 and not infinite and not other,
+        passed=usable and not infinite,
+        severity=dg.AssetCheckSeverity.WARN if usable else dg.AssetCheckSeverity.ERROR,
         metadata={"samples": rows, "infinite": infinite, "of another day": other},
     )

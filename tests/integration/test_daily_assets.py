@@ -14,6 +14,7 @@ from forewarn.stores.archive import SampleWriter
 from forewarn.telemetry.samples import SampleBatch, Series
 from monitor_assets.features.log_templates import log_templates
 from monitor_assets.features.service_graph import service_graph
+from monitor_assets.features.signal_windows import windows_of
 from monitor_assets.history import History
 from monitor_assets.ingestion.raw_events import durations_are_in_range, raw_activity, raw_logs, raw_traces
 from monitor_assets.ingestion.raw_metrics import (
@@ -141,3 +142,18 @@ def test_a_backfill_of_metrics_writes_its_days_and_a_training_all_of_them(histor
     again = dg.materialize(assets, resources=resources, tags=asked, instance=instance, raise_on_error=False)
     checks = {e.check_name: e.passed for e in again.get_asset_check_evaluations()}
     assert not checks["raw_metrics_are_of_their_day"]
+
+
+def test_windows_hold_series_that_the_archive_has_forgotten(history: History, postgres_url: str) -> None:
+    old, new = Series("web/pod-1", "process.memory.usage"), Series("web/pod-2", "process.memory.usage")
+    tags = {"dagster/partition": "2026-03-02", UP_TO_DATE: "all of it"}
+    resources = {"scope": TrainingScope(namespace="web")}
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for n, series in enumerate((old, new)):
+            times = np.array([int((FIRST + timedelta(days=n)).timestamp())]) * 10**9
+            SampleWriter().write(connection, [SampleBatch((series,), np.zeros(1, np.int32), times, np.ones(1))])
+        assert dg.materialize([raw_metrics], resources=resources, tags=tags).success
+        connection.execute("delete from metric_samples where time < %s", (FIRST + timedelta(days=1),))
+        connection.execute("delete from metric_series where entity = 'web/pod-1'")
+    assert dg.materialize([raw_metrics], resources=resources, tags=tags).success
+    assert windows_of(history, 60).series == [old, new]
