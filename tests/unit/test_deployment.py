@@ -68,6 +68,31 @@ def test_compose_names_settings_that_exist(compose: dict[str, Any]) -> None:
     assert used <= SETTINGS
 
 
+def test_compose_lets_the_env_file_say_what_its_containers_do_not_fix(compose: dict[str, Any]) -> None:
+    fixed = {"FOREWARN_HOME", "FOREWARN_BIND_HOST", "FOREWARN_COLLECTOR_ENDPOINT"}  # and the ports, which are published
+    for name, service in ours(compose).items():
+        for variable, value in service["environment"].items():
+            if variable.startswith("FOREWARN_") and variable not in fixed and not variable.endswith("_PORT"):
+                assert str(value).startswith(f"${{{variable}:-"), f"{name}: {variable} in .env is not heard"
+
+
+@pytest.mark.parametrize(
+    ("address", "database"),
+    [
+        ("postgresql://forewarn@timescaledb:5432/forewarn", "postgresql://forewarn@timescaledb:5432/mlflow"),
+        ("postgresql://f@db/ours?sslrootcert=/a/b", "postgresql://f@db/mlflow?sslrootcert=/a/b"),
+    ],
+)
+def test_mlflow_has_a_database_on_the_server_of_ours(tmp_path: Path, address: str, database: str) -> None:
+    (tmp_path / "password").write_text("")
+    (tmp_path / "mlflow").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "mlflow").chmod(0o755)
+    script = (ROOT / "deploy/mlflow/start").read_text().replace("/run/secrets/postgres_password", "password")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "POSTGRES_URL": address}
+    told = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert f"--backend-store-uri {database} " in told.stdout, told.stderr
+
+
 def test_compose_starts_modules_that_exist(compose: dict[str, Any]) -> None:
     for name, service in ours(compose).items():
         modules = modules_of(service["command"]) + modules_of(service["healthcheck"].get("test", []))
