@@ -48,6 +48,9 @@ _Loader.yaml_implicit_resolvers = {
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
+# what the library raises; the plain errors are of tags such as !!int, whose value is something else
+_NO_YAML = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError)
+
 
 def load_policy(path: Path) -> Policy:
     """Raises PolicyError, and OSError where the file cannot be read."""
@@ -80,18 +83,18 @@ def read_model(
     """
     try:
         root = yaml.compose(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise PolicyError(name, [Problem(line, column, "", f"this is no YAML: {error.problem}")]) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise PolicyError(name, [Problem(1, 1, "", f"this is no YAML: {str(error)[:200]}")]) from error
+        doubled = list(_doubled_keys(root))
+    except _NO_YAML as error:
+        raise PolicyError(name, [_no_yaml(error)]) from error
     if not isinstance(root, yaml.MappingNode):
         raise PolicyError(name, [Problem(1, 1, "", needed)])
-    found = list(_doubled_keys(root)) or list(before(root))
+    found = doubled or list(before(root))
     if found:
         raise PolicyError(name, found)
-    data = _Loader("").construct_document(root)
+    try:
+        data = _Loader("").construct_document(root)
+    except _NO_YAML as error:
+        raise PolicyError(name, [_no_yaml(error)]) from None  # the cause may hold a value, and that may be a secret
     try:
         read = model.model_validate(data)
     except ValidationError as error:
@@ -101,6 +104,22 @@ def read_model(
     if contradictions:
         raise PolicyError(name, contradictions)
     return read
+
+
+def _no_yaml(error: Exception) -> Problem:
+    """What the YAML library says, at its place where it knows one."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        said = "a value does not fit its tag"
+        if isinstance(error, RecursionError):
+            said = "it is nested too deeply, or in itself"
+        elif isinstance(error, yaml.YAMLError):
+            said = str(error)[:200]
+        return Problem(1, 1, "", f"this is no YAML: {said}")
+    mark = error.problem_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    tagged = isinstance(error, yaml.constructor.ConstructorError) and "the tag '!" in str(error.problem)
+    hint = ": a text that begins with '!' needs quotes" if tagged else ""
+    return Problem(line, column, "", f"this is no YAML: {error.problem}{hint}")
 
 
 def _contradictions(policy: Policy) -> Iterator[tuple[Loc, str]]:
@@ -197,7 +216,7 @@ def _child(node: yaml.Node, step: str | int) -> yaml.Node | None:
     return None
 
 
-def _doubled_keys(node: yaml.Node, loc: tuple[str, ...] = ()) -> Iterator[Problem]:
+def _doubled_keys(node: yaml.Node | None, loc: tuple[str, ...] = ()) -> Iterator[Problem]:
     if isinstance(node, yaml.SequenceNode):
         for number, child in enumerate(node.value):
             yield from _doubled_keys(child, (*loc, str(number)))

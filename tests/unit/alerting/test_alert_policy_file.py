@@ -101,6 +101,30 @@ def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> 
     assert said in wrong(GOOD.replace(old, new, 1))
 
 
+@pytest.mark.parametrize(
+    ("value", "place", "said"),
+    [
+        ("!critical ", "17:29", "the tag '!critical': a text that begins with '!' needs quotes"),
+        ("[!info , warning]", "17:30", "the tag '!info': a text that begins with '!' needs quotes"),
+        ("{{ severity }}", "17:30", "found unhashable key"),
+        ("!!int x-secret", "1:1", "a value does not fit its tag"),
+        ("!!timestamp x", "1:1", "a value does not fit its tag"),
+        ("!!bool x", "1:1", "a value does not fit its tag"),
+        ("&again [*again]", "1:1", "it is nested too deeply, or in itself"),
+    ],
+)
+def test_tags_templates_and_what_is_nested_in_itself_are_wrong_as_other_mistakes_are(
+    value: str, place: str, said: str
+) -> None:
+    line = wrong(GOOD.replace("severity: critical", f"severity: {value}"))
+    assert line.startswith(f"a.yaml:{place}: this is no YAML: ") and line.endswith(said)
+
+
+def test_what_is_quoted_is_no_tag() -> None:
+    policy = parse_policy(GOOD.replace("severity: critical", 'severity: "!info"'))
+    assert policy.route.routes[0].routes[0].match == {"severity": "!info"}
+
+
 def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_lines() -> None:
     said = wrong(GOOD.replace("group_wait: 10s", "group_wait: 1x").replace("kind: email", "kind: fax")).splitlines()
     assert [line.split(":")[1] for line in said] == ["4", "10"]
