@@ -46,7 +46,10 @@ class SeriesNumbers:
         self._by_tuple: dict[int, tuple[tuple[Series, ...], NDArray[np.int64]]] = {}
 
     def of(self, connection: psycopg.Connection, series: tuple[Series, ...]) -> NDArray[np.int64]:
-        """Number of each series, int64 [len(series)]; new ones are registered in a transaction of their own."""
+        """Number of each series, int64 [len(series)]; new ones are registered in a transaction of their own.
+
+        Raises psycopg.Error; then they have no room yet, and may be asked for again.
+        """
         if time.time() // _DAY_SECONDS != self._day or len(self._by_series) > _SERIES_KEPT:
             self._forget()
         known = self._by_tuple.get(id(series))
@@ -55,7 +58,13 @@ class SeriesNumbers:
         new = [s for s in series if s not in self._by_series]
         if self.budget is not None:
             new = [s for s in new if self.budget.admit(s)]
-        self._learn(connection, new)
+        try:
+            self._learn(connection, new)
+        except psycopg.Error:
+            if self.budget is not None:
+                for one in new:
+                    self.budget.release(one.entity)
+            raise
         numbers = np.fromiter((self._by_series.get(s, -1) for s in series), np.int64, len(series))
         if (numbers < 0).any():
             return numbers
@@ -76,8 +85,9 @@ class SeriesNumbers:
         if not new:
             return
         connection.commit()
-        self._by_series |= _register(connection, new)
-        connection.commit()  # numbers may be remembered only once they cannot be rolled back
+        numbers = _register(connection, new)
+        connection.commit()
+        self._by_series |= numbers  # only now that they cannot be rolled back
 
 
 def _register(connection: psycopg.Connection, new: list[Series]) -> dict[Series, int]:
