@@ -268,7 +268,8 @@ class RiskEngine:
                 found.append(
                     FailureObserved(
                         series.entity, series.name, failure_mode(series.signal).mode,
-                        self._time(end - cells.shape[1] + column), float(cells[i, column]), float(seen.limits[i]),
+                        self._time(end - cells.shape[1] + column),
+                        *np.nan_to_num([float(cells[i, column]), float(seen.limits[i])]).tolist(),  # JSON: no infinity
                     )
                 )  # fmt: skip
                 self._episodes[series] = Episode()

@@ -7,8 +7,10 @@ import pytest
 
 from forewarn.risk.engine import LOOK_BACK_STEPS, RiskEngine
 from forewarn.risk.past import Past
-from forewarn.risk.records import Abstained, FailureObserved, Observation, Recovered, Risk
+from forewarn.risk.records import Abstained, FailureObserved, Observation, Recovered, Risk, encode
 from forewarn.risk.scorer import TrendScorer
+from forewarn.services.alerter.intake import read_record
+from forewarn.telemetry import topics
 from forewarn.telemetry.samples import SampleBatch, Series
 
 STEP_NS = 60 * 10**9
@@ -213,3 +215,11 @@ def test_risks_told_after_the_watermark_are_not_told_again(behind: int) -> None:
     assert [r for end in again.pending() for r in again.assess(end, TrendScorer())[0]] == []
     after, _ = run(values[stop:], again, first=stop)
     assert [r.risk_id for r in after] == [r.risk_id for r in whole[len(whole) // 2 + 1 :]]
+
+
+def test_a_failure_with_an_infinite_value_can_be_read_by_whoever_gets_it() -> None:
+    values = np.full(100, 3e8)
+    values[80] = np.inf
+    failure = next(o for o in run(values)[1] if isinstance(o, FailureObserved))
+    assert read_record(topics.OBSERVATIONS, encode(failure)) == failure
+    assert (failure.at, failure.value, failure.limit) == (at(80), np.finfo(np.float64).max, 1e9)
