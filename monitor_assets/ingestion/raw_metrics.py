@@ -123,7 +123,9 @@ def raw_metrics_have_no_missing_days(scope: TrainingScope) -> dg.AssetCheckResul
 
 
 @dg.asset_check(
-    asset=raw_metrics, blocking=True, description="Every sample of the newest day is of that day; infinite values are a warning."
+    asset=raw_metrics,
+    blocking=True,
+    description="Every sample of the newest day is of that day; infinite values are a warning.",
 )
 def raw_metrics_are_of_their_day(scope: TrainingScope) -> dg.AssetCheckResult:
     """What is in a wrong file would be seen by rows of another time: nothing goes on. A value that is infinite is the
