@@ -39,7 +39,8 @@ def backup(
     """Save the ledger, incidents, archive, models, reports and configuration to one file, while the stack goes on.
 
     All that PostgreSQL holds of Forewarn and MLflow, as it is at one moment; the model versions of the registry;
-    MLflow's files, reports, the history for training; alerting, rules and scrub files, and settings without secrets.
+    MLflow's files, reports, the history for training; files that settings name (alerting, rules, responses, scrub,
+    Dagster's instance), and settings without secrets.
 
     Not saved: the broker's log (what came after the back-up comes again from a log that is kept), Dagster's runs,
     features and Feast's stores (made again from the history), service logs, the mailbox, secrets unless told.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from forewarn.config.settings import Settings
     from forewarn.stores.backup_files import Source
 
-_FILES = ("alerting", "rules", "scrub")  # settings that name a file of a team's own
+_FILES = ("alerting", "rules", "responses", "scrub", "dagster_instance")  # settings that name a file of a team's own
 
 
 def program_folders() -> list[Path]:
