@@ -39,7 +39,8 @@ MEANING: dict[str, dict[str, str]] = {
         "counter_resets_total": "Counters that began anew.",
         "histogram_late_total": "Points of cumulative histograms that came late or twice: nothing is told of them.",
         "histogram_resets_total": "Histograms that began anew.",
-        "scored_rows_total": "Signals scored, each time counted.",
+        "assessments_total": "Scorings of a namespace's cells, also where nothing in them has a limit.",
+        "scored_rows_total": "Signals with a limit scored, each time counted.",
         "risks_total": "Risks told.",
         "anomalies_total": "Anomalies told.",
         "entities_watched": "Entities that the anomaly watch has learned.",
@@ -115,9 +116,19 @@ def meaning_of(service: str, counter: str) -> str:
     return MEANING.get(service, {}).get(counter) or _ANYWHERE.get(counter) or counter.replace("_", " ")
 
 
-def exposition(service: str, counters: Mapping[str, float]) -> str:
-    """`forewarn_SERVICE_…` of each counter in Prometheus' text format; what ends in `_total` is a counter."""
+def process_registry(service: str) -> CollectorRegistry:
+    """A new registry that tells of this process: `process_…` (its start, memory, files) and `forewarn_build_info`."""
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    Info("forewarn_build", "The version that runs.", registry=registry).info(
+        {"version": version("forewarn"), "service": service}
+    )
+    return registry
+
+
+def exposition(service: str, counters: Mapping[str, float]) -> str:
+    """This process and `forewarn_SERVICE_…` of each counter in Prometheus' text format; `…_total` is a counter."""
+    registry = process_registry(service)
     registry.register(_Counted(service, counters))
     return generate_latest(registry).decode()
 
@@ -130,11 +141,7 @@ class MetricsServer:
 
     def __init__(self, settings: Settings, service: str, counters: Mapping[str, float]) -> None:
         self._address = settings.bind_host, settings.metrics_port
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        Info("forewarn_build", "The version that runs.", registry=self._registry).info(
-            {"version": version("forewarn"), "service": service}
-        )
+        self._registry = process_registry(service)
         self._registry.register(_Counted(service, counters))
 
     def __enter__(self) -> "MetricsServer":

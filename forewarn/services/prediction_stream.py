@@ -78,6 +78,7 @@ class PredictionStream:
                 "samples_total",
                 "late_total",
                 "dead_letters_total",
+                "assessments_total",
                 "scored_rows_total",
                 "risks_total",
                 "anomalies_total",
@@ -271,6 +272,7 @@ class PredictionStream:
             logger.debug("risk told", episode=risk.episode, entity=risk.entity, signal=risk.signal, state=risk.state)
         for observation in [*observations, *anomalies]:
             self._produce(topics.OBSERVATIONS, getattr(observation, "entity", engine.namespace), observation)
+        self.counters["assessments_total"] += 1
         self.counters["scored_rows_total"] += len(seen.rows)
         self.counters["risks_total"] += len(risks)
         self.counters["entities_watched"] = self._anomalies.watched

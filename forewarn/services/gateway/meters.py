@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import Counter, Histogram, generate_latest
+
+from forewarn.services.metrics import process_registry
 
 
 class Meters:
     """Counters of one gateway; see `text` for Prometheus and `counters` for the heartbeat."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self._registry = process_registry("gateway")
         self._requests = Counter(
             "forewarn_gateway_requests", "Requests answered.", ["door", "status"], registry=self._registry
         )

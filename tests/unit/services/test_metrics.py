@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from forewarn.config.settings import Settings
+from forewarn.services.gateway.meters import Meters
 from forewarn.services.metrics import MEANING, MetricsServer, exposition, meaning_of, reference
 
 ROOT = Path(__file__).parents[3]
@@ -72,4 +73,13 @@ def test_the_reference_is_what_the_code_says() -> None:
 def test_exposition_says_what_every_counter_is() -> None:
     for service, meanings in MEANING.items():
         families = text_string_to_metric_families(exposition(service, dict.fromkeys(meanings, 1.0)))
-        assert {f.documentation for f in families} == set(meanings.values())
+        told = {f.documentation for f in families if f.name.startswith(f"forewarn_{service}_")}
+        assert told == set(meanings.values())
+
+
+@pytest.mark.parametrize("service", ["gateway", "predictor"])
+def test_gateway_and_predictor_tell_when_they_started_and_which_version_they_are(service: str) -> None:
+    text = Meters().text().decode() if service == "gateway" else exposition(service, {})
+    families = {f.name: f for f in text_string_to_metric_families(text)}
+    assert families["process_start_time_seconds"].samples[0].value > 0
+    assert families["forewarn_build_info"].samples[0].labels["service"] == service
