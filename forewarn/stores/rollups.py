@@ -32,13 +32,14 @@ where time >= %(start)s and time < %(stop)s and value <> 'NaN'
   and date_bin('5 min', time, '2000-01-01+00') = any(%(cells)s)
 group by series_id, cell {conflict}
 """
+# An hour is made of cells that are kept as long as it is: it can be replaced also where samples are gone.
 _FROM_CELLS = """
 insert into metric_rollups_1h ({columns})
 select series_id, %(hour)s, min(min), max(max), sum(mean * count) / sum(count), sum(count)::bigint,
        (array_agg(last order by time desc))[1]
 from metric_rollups_5m where time >= %(hour)s and time < %(hour)s + interval '1 hour'
   and series_id in (select series_id from metric_rollups_5m where time = any(%(cells)s))
-group by series_id {conflict}
+group by series_id {replace}
 """
 _NAME_ALL = """
 insert into rollup_pending (cell, recorded_at)
@@ -79,7 +80,7 @@ def roll_up_due(
 ) -> int:
     """Roll up cells that got nothing for `quiet`, or wait for `longest`; returns how many. One transaction an hour.
 
-    kept_from: samples before it may have been dropped, so that what was rolled up there stays as it is.
+    kept_from: samples before it may have been dropped, so that cells that were rolled up there stay as they are.
     Raises psycopg.Error.
     """
     rows = connection.execute(_DUE, {"quiet": quiet, "longest": longest}).fetchall()
@@ -103,7 +104,7 @@ def _roll_up(connection: psycopg.Connection, hour: datetime, cells: list[datetim
     # The statistics do not know the newest hour yet: PostgreSQL takes its cells for a single row and compares every
     # series with every other (measured: more than 8 minutes for 120,000 series, in place of a second).
     connection.execute("set local enable_nestloop = off")
-    connection.execute(_FROM_CELLS.format(columns=_COLUMNS, conflict=conflict).encode(), values)
+    connection.execute(_FROM_CELLS.format(columns=_COLUMNS, replace=_REPLACE).encode(), values)
 
 
 def best_width(cell: timedelta) -> timedelta | None:

@@ -137,6 +137,16 @@ def test_retention_drops_days_but_never_their_roll_ups(connection: psycopg.Conne
     assert stored(connection, "metric_rollups_1h") == whole
 
 
+def test_an_hour_before_the_retention_holds_all_of_its_cells_though_they_came_in_parts(
+    connection: psycopg.Connection,
+) -> None:
+    parts = [batch(START, 40, 0), batch(START + timedelta(minutes=40), 20, 1)]
+    for part in parts:
+        SampleWriter().write(connection, [part])
+        assert roll_up_due(connection, kept_from=START + timedelta(days=1), quiet=NOW) > 0
+    assert_rolled_up(connection, parts)
+
+
 def test_a_day_that_is_not_rolled_up_is_not_dropped(connection: psycopg.Connection, postgres_url: str) -> None:
     SampleWriter().write(connection, [batch(datetime.now(UTC) - timedelta(days=5), 10, 0)])
     tending = Tending(Settings(postgres_url=postgres_url, retention_days=1), {})
