@@ -6,18 +6,22 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SECRETS = Path("/run/secrets")
+# Docker's place for secrets, and one for Kubernetes, which needs /run/secrets for the token of the service account
+SECRETS = (Path("/run/secrets"), Path("/etc/forewarn/secrets"))
 
 
 class Settings(BaseSettings):
     """What a process needs to know; `.env.example` documents each variable.
 
     Precedence: environment, then `.env`, then secrets as Docker and Kubernetes mount them
-    (/run/secrets/forewarn_postgres_password), then the defaults below.
+    (/run/secrets/forewarn_postgres_password, or the same below /etc/forewarn/secrets), then the defaults below.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="FOREWARN_", env_file=".env", secrets_dir=SECRETS if SECRETS.is_dir() else None, extra="ignore"
+        env_prefix="FOREWARN_",
+        env_file=".env",
+        secrets_dir=[folder for folder in SECRETS if folder.is_dir()],
+        extra="ignore",
     )
 
     home: Path = Field(Path(".forewarn"), description="Folder of all local state.")
@@ -137,6 +141,12 @@ class Settings(BaseSettings):
         default_factory=dict, description="Other cell widths, by service.namespace."
     )
     lateness_seconds: float = Field(120.0, ge=0, description="How late a sample may come and still count.")
+    max_ahead_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="How far ahead of the gateway's clock telemetry may be dated; what is later is refused, for one "
+        "sender of the future would stop the scoring of its namespace. 0: any time is taken (simulations).",
+    )
     max_series: int = Field(300_000, ge=1, description="Series that a predictor keeps windows of (8 KiB each).")
     max_series_per_entity: int = Field(
         10_000, ge=1, description="Series of an entity that are watched and archived; more are counted and named."

@@ -81,13 +81,13 @@ def read_histograms(payload: bytes, rows: NDArray[np.int64], seed: int) -> Histo
     return None if bad else Histograms(*points)
 
 
-def all_timed(payload: bytes, time_tag: int, observed_tag: int = 0) -> bool:
-    """Whether each record of a request has a time, at most 2**63 - 1 ns; False also for the protobuf library to judge.
+def all_timed(payload: bytes, latest_ns: int, time_tag: int, observed_tag: int = 0) -> bool:
+    """Whether each record of a request has a time up to `latest_ns`; False also for the protobuf library to judge.
 
-    time_tag: tag of the record's time (fixed64), METRIC_TIME for the data points of metrics; observed_tag: tag of the
-    time that stands in where that one is 0.
+    latest_ns: at most 2**63 - 1. time_tag: tag of the record's time (fixed64), METRIC_TIME for the data points of
+    metrics; observed_tag: tag of the time that stands in where that one is 0.
     """
-    return bool(_timed(np.frombuffer(payload, np.uint8), time_tag, observed_tag))
+    return bool(_timed(np.frombuffer(payload, np.uint8), latest_ns, time_tag, observed_tag))
 
 
 METRIC_TIME, SPAN_START, LOG_TIME, LOG_OBSERVED = _TIME, 0x39, 0x09, 0x59
@@ -547,7 +547,7 @@ def _buckets(data: Any, at: int, end: int, counts: Any, counted: int) -> tuple[A
 
 
 @njit(cache=True)
-def _timed(data: Any, time_tag: int, observed_tag: int) -> Any:
+def _timed(data: Any, latest: int, time_tag: int, observed_tag: int) -> Any:
     """The request, its resources, scopes and records (field 1, then 2, 2, 2 of the one before), without recursion."""
     starts, ends = np.zeros(6, np.int64), np.zeros(6, np.int64)
     ends[0], depth, deepest = len(data), 0, 5 if time_tag == _TIME else 3
@@ -566,7 +566,7 @@ def _timed(data: Any, time_tag: int, observed_tag: int) -> Any:
         if depth + 1 < deepest:
             depth += 1
             starts[depth], ends[depth] = start, at
-        elif not _has_time(data, start, at, time_tag, observed_tag):
+        elif not _has_time(data, start, at, latest, time_tag, observed_tag):
             return False
 
 
@@ -581,7 +581,7 @@ def _leads_on(tag: int, depth: int) -> bool:
 
 
 @njit(cache=True)
-def _has_time(data: Any, at: int, end: int, time_tag: int, observed_tag: int) -> Any:
+def _has_time(data: Any, at: int, end: int, latest: int, time_tag: int, observed_tag: int) -> Any:
     time = observed = np.int64(0)
     while at < end:
         tag, start, at = _field(data, at, end)
@@ -591,4 +591,5 @@ def _has_time(data: Any, at: int, end: int, time_tag: int, observed_tag: int) ->
             time = np.int64(_word(data, start))
         elif tag == observed_tag:
             observed = np.int64(_word(data, start))
-    return time > 0 or (time == 0 and observed > 0)
+    told = time if time != 0 else observed
+    return 0 < told <= latest

@@ -27,7 +27,6 @@ _RESOURCE = {"job": "service.name", "namespace": "service.namespace", "instance"
 _POINT = struct.Struct("<BqBd")
 _STALE_POINT = struct.Struct("<BqBB")
 _TIME, _DOUBLE, _FLAGS, _NO_RECORDED_VALUE = 0x19, 0x21, 0x40, 1  # fields of a NumberDataPoint, and its flag
-_LATEST_MS = 2**63 // 10**6
 _SERIES_KEPT = 1_000_000
 _SEED = int.from_bytes(os.urandom(8), "little")
 
@@ -69,7 +68,7 @@ class _Memory:
         self._groups: dict[tuple[str, bytes], int] = {}
         self._pool, self._used = np.zeros(1 << 16, np.uint8), 0
 
-    def encode(self, body: bytes) -> Written | None:
+    def encode(self, body: bytes, latest_ms: int) -> Written | None:
         """None for the protobuf library to judge. Raises DecodeError or TelemetryError for labels it cannot read."""
         found = walk.find_series(body, _SEED)
         if found is None:
@@ -78,7 +77,7 @@ class _Memory:
             numbers = self._numbered(body, found)
             known = self._series[numbers]
             groups, pool = list(self._groups), self._pool
-        encoded = walk.encode(body, found.rows, known, pool, len(groups))
+        encoded = walk.encode(body, found.rows, known, pool, len(groups), latest_ms)
         if encoded is None:
             return None
         requests: dict[str, bytes] = {}
@@ -134,21 +133,22 @@ class _Memory:
 _memory = _Memory()
 
 
-def decode_write_request(body: bytes) -> Written:
+def decode_write_request(body: bytes, latest_ms: int = walk.LATEST_MS) -> Written:
     """Samples of an unpacked WriteRequest. Raises TelemetryError for what cannot be read.
 
     `job` names the service, `namespace` (or the part of `job` before a '/') its namespace; `instance` is its instance
     and stays an attribute. Series whose name ends in _total, _count, _sum or _bucket are cumulative counters, all
     others gauges. A staleness marker becomes a point with NO_RECORDED_VALUE; other NaN are left out.
+    latest_ms: a request with a sample after that is refused.
     """
     try:
-        written = _memory.encode(body)
+        written = _memory.encode(body, latest_ms)
     except (DecodeError, TelemetryError):  # the reference says what is wrong first
         written = None
-    return decode_write_request_reference(body) if written is None else written
+    return decode_write_request_reference(body, latest_ms) if written is None else written
 
 
-def decode_write_request_reference(body: bytes) -> Written:
+def decode_write_request_reference(body: bytes, latest_ms: int = walk.LATEST_MS) -> Written:
     """The same by the protobuf library, sample by sample: what the compiled way must be equal to."""
     try:
         request = WriteRequest.FromString(body)
@@ -159,7 +159,7 @@ def decode_write_request_reference(body: bytes) -> Written:
     for series in request.timeseries:
         histograms += len(series.histograms)
         known = _series(series)
-        points = [_point(sample, known.attributes) for sample in series.samples]
+        points = [_point(sample, known.attributes, latest_ms) for sample in series.samples]
         points = [point for point in points if point]
         if points:
             metrics.setdefault((known.entity, known.resource), []).append(_metric(known, points))
@@ -208,11 +208,16 @@ def _pairs(texts: dict[str, str]) -> list[KeyValue]:
     return [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in texts.items()]
 
 
-def _point(sample: Sample, attributes: bytes) -> bytes:
+def _point(sample: Sample, attributes: bytes, latest_ms: int) -> bytes:
     """A NumberDataPoint; empty for a value that is not a number."""
     milliseconds, value = sample.timestamp, sample.value
-    if not 0 < milliseconds < _LATEST_MS:
+    if not 0 < milliseconds <= walk.LATEST_MS:
         raise TelemetryError(f"a sample has timestamp {milliseconds} ms, which is no time since 1970")
+    if milliseconds > latest_ms:
+        raise TelemetryError(
+            f"a sample has timestamp {milliseconds} ms, {(milliseconds - latest_ms) / 1000:.0f} s after what is "
+            "believed now: is the clock of Prometheus right? FOREWARN_MAX_AHEAD_SECONDS says how far ahead it may be"
+        )
     if value == value:
         return _field(0x0A, _POINT.pack(_TIME, milliseconds * 1_000_000, _DOUBLE, value) + attributes)
     if struct.pack("<d", value) != _STALE:

@@ -15,7 +15,7 @@ I64 = NDArray[np.int64]
 
 _FIRST, _SAMPLES, _HISTOGRAMS = 0x0A, 0x12, 0x22  # fields of a TimeSeries; 1 are its labels
 _VALUE, _TIMESTAMP = 0x09, 0x10  # of a Sample
-_LATEST_MS = 2**63 // 10**6
+LATEST_MS = 2**63 // 10**6 - 1
 _STALE = 0x7FF0000000000002  # the value that tells that a series has ended
 _EXPONENT, _MANTISSA = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
 _NUMBER, _FLAG = 18, 11  # bytes of a data point with a value, and of one that says NO_RECORDED_VALUE
@@ -68,11 +68,13 @@ def enter(key: int, number: int, table: NDArray[np.uint64], numbers: NDArray[np.
     _entered(np.uint64(key), number, table, numbers)
 
 
-def encode(body: bytes, rows: I64, known: I64, pool: NDArray[np.uint8], groups: int) -> Encoded | None:
+def encode(
+    body: bytes, rows: I64, known: I64, pool: NDArray[np.uint8], groups: int, latest_ms: int = LATEST_MS
+) -> Encoded | None:
     """The samples as data points. rows: of `find_series`; known: int64 [k, KNOWN] of the same series, whose bytes are
-    in `pool`; groups: how many there are. None for the protobuf library to judge."""
+    in `pool`; groups: how many there are; latest_ms: no sample may be later. None for the protobuf library to judge."""
     data = np.frombuffer(body, np.uint8)
-    sizes, total, samples = _sizes(data, rows, known)
+    sizes, total, samples = _sizes(data, rows, known, latest_ms)
     if samples < 0:
         return None
     out, starts, order = _written(data, rows, known, pool, sizes, groups, total)
@@ -204,7 +206,7 @@ def _entered(key: Any, number: int, table: Any, numbers: Any) -> None:
 
 @njit(cache=True)
 def _sample(data: Any, at: int, end: int) -> tuple[Any, Any, Any]:
-    """Milliseconds, bits of the value, and whether both can be used."""
+    """Milliseconds, bits of the value, and whether both can be read and the time is after 1970."""
     milliseconds, bits = np.int64(0), np.uint64(0)
     while at < end:
         tag, start, at = _field(data, at, end)
@@ -214,7 +216,7 @@ def _sample(data: Any, at: int, end: int) -> tuple[Any, Any, Any]:
             bits = _word(data, start)
         elif tag == _TIMESTAMP:
             milliseconds = _varint(data, start, end)[0]
-    return milliseconds, bits, 0 < milliseconds < _LATEST_MS
+    return milliseconds, bits, milliseconds > 0
 
 
 @njit(cache=True)
@@ -237,7 +239,7 @@ def _with_header(length: int) -> int:
 
 
 @njit(cache=True)
-def _sizes(data: Any, rows: Any, known: Any) -> tuple[Any, int, int]:
+def _sizes(data: Any, rows: Any, known: Any, latest: int) -> tuple[Any, int, int]:
     """Bytes [k, 3] of a series' data points, of its gauge or sum, and of its metric; of all; samples (_BAD: judge)."""
     sizes, total, samples = np.zeros((len(rows), 3), np.int64), 0, 0
     for k in range(len(rows)):
@@ -248,8 +250,8 @@ def _sizes(data: Any, rows: Any, known: Any) -> tuple[Any, int, int]:
             tag, start, at = _field(data, at, end)
             if tag != _SAMPLES:
                 continue
-            _, bits, good = _sample(data, start, at)
-            if not good:
+            milliseconds, bits, good = _sample(data, start, at)
+            if not good or milliseconds > latest:
                 return sizes, 0, _BAD
             size = _point_size(bits)
             if size:

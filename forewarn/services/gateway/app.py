@@ -34,7 +34,7 @@ from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.activity import ActivityEvent, decode_activity, encode_activity
 from forewarn.telemetry.errors import TelemetryError
-from forewarn.telemetry.otlp_check import check
+from forewarn.telemetry.otlp_check import check, latest_time
 from forewarn.telemetry.otlp_json import parse_json
 from forewarn.telemetry.otlp_split import Signal, cut, parse, split_by_entity
 from forewarn.telemetry.scrub import Scrubber
@@ -42,6 +42,7 @@ from forewarn.telemetry.scrub_rules import load_rules
 
 _TOPICS: dict[Signal, str] = {"metrics": topics.METRICS, "logs": topics.LOGS, "traces": topics.SPANS}
 _RETRY_AFTER_SECONDS = 5
+_NAME_EVERY_SECONDS = 60.0
 _SMALL_BODY = 32 * 1024  # below this, a thread costs more than the work; what is compressed may be of any size
 
 Scrub = Callable[[Signal, bytes], bytes]
@@ -56,7 +57,8 @@ class Gateway:
         self, settings: Settings, delivery: Delivery, meters: Meters, stored_tokens: TokenCache | None = None
     ) -> None:
         self._tokens = settings_tokens(settings, stored_tokens)
-        self._limit = settings.gateway_max_body_bytes
+        self._limit, self._ahead = settings.gateway_max_body_bytes, settings.max_ahead_seconds
+        self._named_at = float("-inf")
         self._delivery = delivery
         self._meters = meters
         self._answers = AnswerDoor(settings)
@@ -109,10 +111,10 @@ class Gateway:
     def _otlp_door(self, signal: Signal) -> Callable[..., object]:
         async def door(request: Request) -> Response:
             media_type = _media_type(request)
-            export = OtlpExport(signal, media_type, self._scrub)
+            export = OtlpExport(signal, media_type, self._scrub, self._ahead)
 
             def answer() -> Response:
-                self._meters.dropped(signal, "no usable time", export.rejected)
+                self._left_out(signal, export)
                 return accepted(signal, media_type, export.rejected, export.reason)
 
             return await self._take(request, signal, media_type, export.messages, answer)
@@ -134,7 +136,7 @@ class Gateway:
         started = time.perf_counter()
         try:
             remote_write.check_protocol(request)
-            await self._deliver(request, remote_write.DOOR, lambda body: remote_write.messages(body, self._meters))
+            await self._deliver(request, remote_write.DOOR, self._written)
             response = remote_write.accepted()
         except Refused as refusal:
             response = remote_write.refused(refusal)
@@ -173,9 +175,9 @@ class Gateway:
 
     async def _take_otlp(self, signal: Signal, door: str, body: bytes) -> bytes:
         """A request in protobuf that came over gRPC, already unpacked; the answer in protobuf."""
-        export = OtlpExport(signal, PROTOBUF, self._scrub)
+        export = OtlpExport(signal, PROTOBUF, self._scrub, self._ahead)
         await self._hand_over(door, body, "", export.messages)
-        self._meters.dropped(door, "no usable time", export.rejected)
+        self._left_out(door, export)
         return export_response(signal, export.rejected, export.reason).SerializeToString()
 
     async def _hand_over(self, door: str, packed: bytes, encoding: str, prepare: Prepare) -> None:
@@ -201,6 +203,16 @@ class Gateway:
             raise Refused(503, reason, _RETRY_AFTER_SECONDS) from error
         self._meters.accepted(door, size, len(messages))
         logger.debug("taken", door=door, bytes=size, messages=len(messages))
+
+    def _written(self, body: bytes) -> list[Outgoing]:
+        return remote_write.messages(body, self._meters, latest_time(self._ahead))
+
+    def _left_out(self, door: str, export: "OtlpExport") -> None:
+        """Count what has no usable time, and say so now and then: not everybody reads what his exporter is told."""
+        self._meters.dropped(door, "no usable time", export.rejected)
+        if export.rejected and time.monotonic() >= self._named_at + _NAME_EVERY_SECONDS:
+            self._named_at = time.monotonic()
+            logger.warning("telemetry without a usable time is refused", door=door, reason=export.reason)
 
     def _scrub(self, signal: Signal, request: bytes) -> bytes:
         scrubbed, hits = self._scrubber.otlp(signal, request)
@@ -236,13 +248,13 @@ def _media_type(request: Request) -> str:
 class OtlpExport:
     """One Export…Request: its messages, and afterwards how many of its records were left out, and why."""
 
-    def __init__(self, signal: Signal, media_type: str, scrub: Scrub) -> None:
-        self._signal, self._media_type, self._scrub = signal, media_type, scrub
+    def __init__(self, signal: Signal, media_type: str, scrub: Scrub, ahead_seconds: float) -> None:
+        self._signal, self._media_type, self._scrub, self._ahead = signal, media_type, scrub, ahead_seconds
         self.rejected, self.reason = 0, ""
 
     def messages(self, body: bytes) -> list[Outgoing]:
         """What goes onto the topic. Raises TelemetryError, also where not one record can be kept; Refused."""
-        checked = check(self._signal, *self._parsed(body))
+        checked = check(self._signal, *self._parsed(body), latest_time(self._ahead))
         if checked.rejected and checked.empty:
             raise TelemetryError(checked.reason)
         self.rejected, self.reason = checked.rejected, checked.reason

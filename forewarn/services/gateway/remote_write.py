@@ -8,6 +8,7 @@ from forewarn.services.gateway.delivery import Outgoing
 from forewarn.services.gateway.meters import Meters
 from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
+from forewarn.telemetry.otlp_check import LAST_TIME
 from forewarn.telemetry.otlp_split import cut
 from forewarn.telemetry.remote_write import decode_write_request
 
@@ -22,9 +23,12 @@ def check_protocol(request: Request) -> None:
         raise Refused(415, f"remote write 1.0 is understood: Content-Type {PROTOBUF}, Content-Encoding snappy")
 
 
-def messages(body: bytes, meters: Meters) -> list[Outgoing]:
-    """Messages of a WriteRequest; native histograms are counted as dropped. Raises TelemetryError."""
-    written = decode_write_request(body)
+def messages(body: bytes, meters: Meters, latest_ns: int = LAST_TIME) -> list[Outgoing]:
+    """Messages of a WriteRequest; native histograms are counted as dropped.
+
+    Raises TelemetryError, also for a sample after `latest_ns`.
+    """
+    written = decode_write_request(body, latest_ns // 10**6)
     meters.dropped(DOOR, "native histogram", written.histograms)
     return [
         (topics.METRICS, entity, piece)

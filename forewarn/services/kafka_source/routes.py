@@ -10,6 +10,7 @@ from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.log_json import read_json_logs
+from forewarn.telemetry.otlp_check import check, latest_time
 from forewarn.telemetry.otlp_json import parse_json
 from forewarn.telemetry.otlp_split import Signal, cut, parse, split_by_entity
 
@@ -37,7 +38,7 @@ def routes(settings: Settings) -> dict[str, Convert]:
         topic, signal, encoding = _otlp_entry(entry)
         if topic in found:
             raise ValueError(f"the topic {topic} is named twice in FOREWARN_KAFKA_LOG_TOPICS and _KAFKA_OTLP_TOPICS")
-        found[topic] = partial(_otlp, signal, encoding)
+        found[topic] = partial(_otlp, signal, encoding, settings.max_ahead_seconds)
     own = (
         sorted(found.keys() & set(topics.ALL))
         if settings.kafka_source_brokers in (None, settings.kafka_bootstrap)
@@ -80,15 +81,15 @@ def _json_logs(value: bytes, arrived_ns: int) -> Converted:
     return Converted(messages, logs.records, logs.rejected)
 
 
-def _otlp(signal: Signal, encoding: str, value: bytes, arrived_ns: int) -> Converted:
+def _otlp(signal: Signal, encoding: str, ahead_seconds: float, value: bytes, arrived_ns: int) -> Converted:
     if encoding == "otlp_json":
         value = parse_json(signal, value).SerializeToString()
-    else:
-        parse(signal, value)
-    return Converted(
-        [
-            (_TOPICS[signal], entity, piece)
-            for entity, request in split_by_entity(value).items()
-            for piece in cut(signal, request, MAX_MESSAGE_BYTES)
-        ]
-    )
+    checked = check(signal, value, parse(signal, value), latest_time(ahead_seconds))
+    if checked.rejected and checked.empty:
+        raise TelemetryError(checked.reason)
+    messages = [
+        (_TOPICS[signal], entity, piece)
+        for entity, request in split_by_entity(checked.payload).items()
+        for piece in cut(signal, request, MAX_MESSAGE_BYTES)
+    ]
+    return Converted(messages, rejected=[(value, checked.reason)] if checked.rejected else [])

@@ -10,11 +10,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from forewarn.telemetry import otlp_check
-from forewarn.telemetry.otlp_check import check
+from forewarn.telemetry.otlp_check import check, latest_time
 from forewarn.telemetry.otlp_split import REQUESTS, Signal, parse
 
 _GOOD, _LAST = 1_700_000_000 * 10**9, 2**63 - 1
-_TIMES = st.lists(st.sampled_from([_GOOD] * 8 + [0, 1, _LAST, _LAST + 1, 2**64 - 1]), max_size=5)
+_TIMES = st.lists(st.sampled_from([_GOOD] * 8 + [_GOOD + 1, _GOOD + 2, 0, 1, _LAST, _LAST + 1, 2**64 - 1]), max_size=5)
 _DATA = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
 
 
@@ -51,13 +51,15 @@ _BUILD: dict[str, Any] = {"metrics": _metrics, "logs": _logs, "traces": _traces}
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(get_args(Signal)), _TIMES)
-def test_the_compiled_look_agrees_with_the_library(signal: Signal, times: list[int]) -> None:
+@given(st.sampled_from(get_args(Signal)), _TIMES, st.sampled_from([_LAST, _GOOD, _GOOD + 1]))
+def test_the_compiled_look_agrees_with_the_library(signal: Signal, times: list[int], latest: int) -> None:
     payload = _BUILD[signal](times).SerializeToString()
-    checked = check(signal, payload, parse(signal, payload))
+    checked = check(signal, payload, parse(signal, payload), latest)
     expected = REQUESTS[signal].FromString(payload)
-    taken, rejected, changed = otlp_check._CHECKS[signal](expected)
-    assert checked.rejected == rejected == sum(not 0 < t <= _LAST for t in times if signal != "logs" or t)
+    parts = [otlp_check._CHECKS[signal](part, latest) for part in getattr(expected, otlp_check._RESOURCES[signal])]
+    taken, rejected = (sum(part[k] for part in parts) for k in (0, 1))
+    changed = any(part[2] for part in parts)
+    assert checked.rejected == rejected == sum(not 0 < t <= latest for t in times if signal != "logs" or t)
     assert checked.empty == bool(rejected and not taken)
     assert (checked.payload == payload) == (not changed and not rejected)
     if not changed:
@@ -70,3 +72,16 @@ def test_good_requests_are_not_walked_in_python(signal: Signal, monkeypatch: pyt
     for times in ([], [_GOOD, 1, _LAST]):
         payload = _BUILD[signal](times).SerializeToString()
         assert check(signal, payload, parse(signal, payload)).payload is payload
+
+
+@pytest.mark.parametrize("signal", get_args(Signal))
+def test_who_is_of_the_future_is_named_and_the_rest_stays(signal: Signal) -> None:
+    latest = latest_time(600.0)
+    request = _BUILD[signal]([_GOOD, latest + 10**9])
+    resources = getattr(request, otlp_check._RESOURCES[signal])
+    resources[1].resource.attributes.add(key="service.name").value.string_value = "clockless"
+    payload = request.SerializeToString()
+    checked = check(signal, payload, parse(signal, payload), latest)
+    assert checked.rejected == 1 and not checked.empty
+    assert "'clockless'" in checked.reason and "is the sender's clock right?" in checked.reason
+    assert check(signal, payload, parse(signal, payload), latest_time(0.0)).rejected == 0
