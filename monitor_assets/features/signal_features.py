@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from feature_repo import spark
 from feature_repo import store as feature_store
 from forewarn.config.settings import Settings
+from forewarn.evaluation.model_metrics import EARLY_STEPS, WARNING_STEPS
 from forewarn.features.batch import features_at
 from forewarn.features.context import context_of
 from forewarn.features.definitions import FEATURE_COUNT, FEATURE_NAMES, FEATURE_VERSION, INDEX
+from forewarn.risk.episodes import CONFIRM
 from forewarn.risk.silence import ENOUGH_STEPS
 from monitor_assets.features.signal_windows import signal_windows
 from monitor_assets.history import History, SignalWindows
@@ -19,6 +21,7 @@ from monitor_assets.scope import TrainingScope
 
 STRIDE = 5  # cells between two rows of a series: neighbours are nearly the same row
 MOST_ROWS = 200_000
+MOST_FORESIGHT = WARNING_STEPS // 2  # steps; few failures are foreseen further ahead
 
 
 @dg.asset(deps=[signal_windows], group_name="features", kinds={"feast", "parquet"}, owners=["team:forewarn"])
@@ -60,8 +63,20 @@ def _rows(settings: Settings, history: History, windows: SignalWindows) -> pa.Ta
 
 def feature_cells(limited: int, cells: int) -> NDArray[np.int64]:
     """Cells at which so many series get rows, int64 [M]: every few, and fewer of many."""
-    stride = max(STRIDE, -(-limited * cells // MOST_ROWS))
-    return np.arange(ENOUGH_STEPS, cells, stride, dtype=np.int64)
+    return np.arange(ENOUGH_STEPS, cells, row_stride(limited, cells), dtype=np.int64)
+
+
+def row_stride(limited: int, cells: int) -> int:
+    """Cells between two rows of each of so many series of so many cells: more where MOST_ROWS are shared by many."""
+    return max(STRIDE, -(-limited * cells // MOST_ROWS))
+
+
+def steps_to_be_seen(stride: int) -> int:
+    """How many steps ahead a failure must be foreseen for its warning to be counted as early, wherever rows fall.
+
+    A warning opens with CONFIRM rows in a row, `stride` steps apart, and must come EARLY_STEPS before the failure.
+    """
+    return int(EARLY_STEPS) + CONFIRM * stride
 
 
 def feature_rows(windows: SignalWindows, at: NDArray[np.int64]) -> pa.Table:
@@ -87,6 +102,27 @@ def needed_rows(windows: SignalWindows, limited: NDArray[np.int64] | None = None
     context, limited = context_of(windows.series), windows.limited if limited is None else limited
     roles = np.concatenate([context.load[limited], context.errors[limited], context.latency[limited]])
     return np.unique(np.concatenate([limited, roles[roles >= 0]]))
+
+
+@dg.asset_check(
+    asset=signal_features, description="Rows are close enough to each other for a backtest to see warnings early."
+)
+def rows_are_close_enough_for_warnings(scope: TrainingScope) -> dg.AssetCheckResult:
+    """A warning: where rows are further apart, recall is measured too low and false pages too few, and the threshold
+    is chosen by both."""
+    windows = scope.history().read_windows()
+    stride = row_stride(len(windows.limited), windows.cells.shape[1])
+    ahead = steps_to_be_seen(stride)
+    far = (
+        f"rows are {stride} steps apart: threshold, backtest and promotion see a warning early only where the failure "
+        f"is foreseen {ahead} steps ahead; train on a shorter interval (scope.start)"
+    )
+    return dg.AssetCheckResult(
+        passed=ahead <= MOST_FORESIGHT,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"steps between rows": stride, "steps ahead that a failure must be foreseen": ahead},
+        description=far if ahead > MOST_FORESIGHT else None,
+    )
 
 
 def _last_rows(rows: pa.Table, windows: SignalWindows) -> pa.Table:
