@@ -67,9 +67,9 @@ def test_looking_changes_nothing_and_the_button_answers_once(
     done = page.post(path, data={"author": "Ada \x00<b>", "note": "a test\r\nrun"})
     assert done.status_code == 200 and "Dismissed as a false alarm" in done.text
     (said,) = feedback.of(ID)
-    assert (said.verdict, said.author, said.note) == ("dismissed", "Ada <b>", "a test run")
+    assert (said.verdict, said.author, said.note) == ("dismissed", "Ada <b> (by link, email)", "a test run")
     assert "used before" in page.post(path).text and len(feedback.of(ID)) == 1
-    assert "Already dismissed by Ada &lt;b&gt;" in page.get(path).text
+    assert "Already dismissed by Ada &lt;b&gt; (by link, email)" in page.get(path).text
 
 
 def test_the_page_cannot_be_framed_scripted_or_kept(page: TestClient, settings: Settings) -> None:

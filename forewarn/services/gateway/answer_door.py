@@ -18,6 +18,8 @@ from forewarn.alerting.picture import draw_forecast
 from forewarn.config.settings import Settings
 from forewarn.incidents.records import Incident
 from forewarn.services.gateway.answer_records import answer_database, find, record
+from forewarn.services.gateway.answers import Refused
+from forewarn.services.gateway.body import read_small_body
 from forewarn.stores.feedback import PostgresFeedback
 from forewarn.stores.incidents import PostgresIncidents
 
@@ -67,6 +69,9 @@ class AnswerDoor:
             return await run_in_threadpool(self._record, link, author, note)
         except LinkError as error:
             return _page("This link cannot be used", f"<p>{html.escape(str(error))}.</p>", 403)
+        except Refused as refusal:
+            text = f"<p>Nothing was recorded: {html.escape(refusal.reason)}.</p>"
+            return _page("This was not taken", text, refusal.status)
         except psycopg.Error:
             text = "<p>Forewarn's database does not answer. Nothing was recorded; try again in a minute.</p>"
             return _page("Not now", text, 503)
@@ -89,7 +94,7 @@ class AnswerDoor:
         return _page(title, self._facts(incident) + form)
 
     def _record(self, link: AnswerLink, author: str, note: str) -> Response:
-        who = author or f"a reader of {link.channel}"
+        who = f"{author or 'a reader'} (by link, {link.channel})"  # a name that anybody may type is no proof
         with psycopg.connect(self._url) as connection:
             incident, new = record(connection, link.incident_id, link.answer_id, link.verdict, who, note)
         if incident is None:
@@ -126,14 +131,10 @@ class AnswerDoor:
 
 
 async def _form(request: Request) -> tuple[str, str]:
-    """Author and note, as far as they were given."""
+    """Author and note, as far as they were given. Raises Refused."""
     from urllib.parse import parse_qs
 
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_FORM_BYTES:
-            raise LinkError("the note is too long")
+    body = await read_small_body(request, MAX_FORM_BYTES)
     fields = parse_qs(body.decode("utf-8", "replace"))
     return _clean(fields, "author", 80), _clean(fields, "note", 500)
 

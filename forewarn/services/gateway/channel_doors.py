@@ -28,7 +28,7 @@ from forewarn.alerting.slack_blocks import escaped
 from forewarn.config.settings import Settings
 from forewarn.services.gateway.answer_records import acknowledge, answer_database, record
 from forewarn.services.gateway.answers import Refused
-from forewarn.services.gateway.body import read_body
+from forewarn.services.gateway.body import read_small_body
 from forewarn.services.gateway.meters import Meters
 from forewarn.services.gateway.rate_limit import RateLimit
 
@@ -87,7 +87,7 @@ class ChannelDoors:
         """200 within three seconds; Slack shows whoever pressed that it failed for anything else."""
         if not self._slack:
             raise Refused(404, "buttons of Slack do not answer here: set FOREWARN_SLACK_SIGNING_SECRET")
-        body = await _body(request)
+        body = await read_small_body(request, MAX_BODY_BYTES)
         if not signed_by_slack(self._slack, body, request.headers):
             raise Refused(403, "the signature is not of FOREWARN_SLACK_SIGNING_SECRET, or is older than five minutes")
         press = _read(read_press, body)
@@ -101,7 +101,7 @@ class ChannelDoors:
         """202, also for what is nothing to us, so that PagerDuty goes on sending."""
         if not self._pagerduty:
             raise Refused(404, "webhooks of PagerDuty are not taken: set FOREWARN_PAGERDUTY_WEBHOOK_SECRET")
-        body = await _body(request)
+        body = await read_small_body(request, MAX_BODY_BYTES)
         if not signed_by_pagerduty(self._pagerduty, body, request.headers.get("x-pagerduty-signature", "")):
             raise Refused(403, "no signature is of FOREWARN_PAGERDUTY_WEBHOOK_SECRET")
         said = _read(read_event, body)
@@ -158,15 +158,6 @@ def _say(response_url: str, text: str) -> None:
 
     client = WebhookClient(response_url, timeout=3, logger=quiet)
     client.send(text=text, response_type="ephemeral", replace_original=False)
-
-
-async def _body(request: Request) -> bytes:
-    try:
-        return await read_body(request, MAX_BODY_BYTES)
-    except Refused as refusal:
-        if refusal.status != 413:
-            raise
-        raise Refused(413, f"the body is larger than {MAX_BODY_BYTES} bytes") from None
 
 
 def _read(reader: Callable[[bytes], _T], body: bytes) -> _T:

@@ -1,5 +1,6 @@
 """`/v1/responses`: what waits for an approval, approved or declined by who has a token with the scope `act`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from starlette.routing import Route
 
 from forewarn.config.settings import Settings
 from forewarn.services.gateway.answers import Refused
+from forewarn.services.gateway.body import read_small_body
 from forewarn.services.token_cache import TokenCache
 from forewarn.stores.responses import LONGEST_NOTE, NotPending, PostgresResponses, StoredResponse
 
@@ -18,6 +20,7 @@ SCOPE = "act"
 MAX_BODY_BYTES = 8192
 _RETRY_AFTER_SECONDS = 5
 _HEADERS = {"Cache-Control": "no-store"}
+Work = Callable[[PostgresResponses, str, str], Any]  # the responses, who asks, the note
 
 
 class ResponseDoor:
@@ -39,12 +42,12 @@ class ResponseDoor:
         ]
 
     async def _list(self, request: Request) -> Response:
-        return await self._answer(request, lambda stored, who: [_plain(row) for row in stored.newest(200)])
+        return await self._answer(request, lambda stored, who, note: [_plain(row) for row in stored.newest(200)])
 
     async def _one(self, request: Request) -> Response:
         response_id = str(request.path_params["response_id"])
 
-        def find(stored: PostgresResponses, who: str) -> Any:
+        def find(stored: PostgresResponses, who: str, note: str) -> Any:
             row = stored.get(response_id)
             if row is None:
                 raise LookupError(f"there is no response {response_id}")
@@ -60,16 +63,13 @@ class ResponseDoor:
 
     async def _decided(self, request: Request, yes: bool) -> Response:
         response_id = str(request.path_params["response_id"])
-        try:
-            note = _note(await _body(request))
-        except ValueError as error:
-            return _problem(400, str(error))
-        return await self._answer(request, lambda stored, who: _plain(stored.decide(response_id, yes, who, note)))
+        return await self._answer(request, lambda stored, who, note: _plain(stored.decide(response_id, yes, who, note)))
 
-    async def _answer(self, request: Request, work: Any) -> Response:
+    async def _answer(self, request: Request, work: Work) -> Response:
         try:
-            who = self._who(request.headers.get("authorization", ""))
-            return JSONResponse(await run_in_threadpool(self._work, work, who), headers=_HEADERS)
+            who = self._who(request.headers.get("authorization", ""))  # of others, the body is not even read
+            note = _note(await read_small_body(request, MAX_BODY_BYTES)) if request.method == "POST" else ""
+            return JSONResponse(await run_in_threadpool(self._work, work, who, note), headers=_HEADERS)
         except Refused as refusal:
             return _problem(refusal.status, refusal.reason, refusal.retry_after)
         except LookupError as error:
@@ -79,9 +79,9 @@ class ResponseDoor:
         except psycopg.Error:
             return _problem(503, "the database does not answer; nothing was decided", _RETRY_AFTER_SECONDS)
 
-    def _work(self, work: Any, who: str) -> Any:
+    def _work(self, work: Work, who: str, note: str) -> Any:
         with psycopg.connect(self._url) as connection:
-            return work(PostgresResponses(connection), who)
+            return work(PostgresResponses(connection), who, note)
 
     def _who(self, authorization: str) -> str:
         """The name of the token. Raises Refused."""
@@ -97,23 +97,14 @@ class ResponseDoor:
         return f"token {found.name}"
 
 
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise ValueError(f"the body is longer than {MAX_BODY_BYTES} bytes")
-    return body
-
-
 def _note(body: bytes) -> str:
-    """Of `{"note": "…"}`; no body is no note. Raises ValueError."""
+    """Of `{"note": "…"}`; no body is no note. Raises Refused."""
     if not body.strip():
         return ""
     try:
         told = msgspec.json.decode(body, type=dict[str, str])
     except msgspec.DecodeError as error:
-        raise ValueError(f'the body is not {{"note": "…"}}: {error}') from None
+        raise Refused(400, f'the body is not {{"note": "…"}}: {error}') from None
     text = "".join(c if c.isprintable() else " " for c in told.get("note", ""))
     return " ".join(text.split())[:LONGEST_NOTE]
 
