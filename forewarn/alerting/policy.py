@@ -44,6 +44,19 @@ class ChannelSpec(_Part):
     to: str | None = None  # e-mail: recipients; slack: the channel
     rate_limit: RateLimit | None = None
 
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: str | None) -> str | None:
+        import httpx
+
+        try:
+            usable = url is None or (httpx.URL(url).scheme in ("http", "https") and bool(httpx.URL(url).host))
+        except httpx.InvalidURL as error:
+            raise ValueError(f"this is no address: {error}") from None
+        if not usable:
+            raise ValueError("this is no address: write one such as http://alertmanager:9093")
+        return url
+
 
 class Escalation(_Part):
     """Who is told beside the others when nobody has answered for so long."""

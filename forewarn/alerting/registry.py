@@ -16,11 +16,13 @@ class ChannelError(ValueError):
 
 def make_channel(name: str, spec: ChannelSpec, settings: Settings) -> Channel:
     """Raises ChannelError. Nothing is sent."""
+    import httpx
+
     try:
         return _MAKERS[spec.kind](name, spec, settings)
     except ChannelError:
         raise
-    except ValueError as error:
+    except (ValueError, httpx.InvalidURL) as error:  # the latter is no ValueError
         raise ChannelError(f"channel '{name}': {error}") from None
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from forewarn.alerting.defaults import default_policy
 from forewarn.alerting.policy_file import PolicyError, parse_policy
+from forewarn.alerting.registry import missing_settings
 from forewarn.config.settings import Settings
 
 GOOD = """\
@@ -94,6 +95,8 @@ def test_times_of_day_and_dates_stay_what_was_written() -> None:
         ("  mail:", "  mail: {kind: console}\n  mail:", "a.yaml:5:3: channels.mail: this is written already in line 4"),
         ("route:\n", "route:\n  match: {severity: critical}\n", "the first route must take everything"),
         ("  pager: {kind", "  pager: [kind", "this is no YAML"),
+        ("kind: email", 'kind: alertmanager, url: "http://am:909x"', "mail.url: this is no address: Invalid port"),
+        ("kind: email", "kind: webhook, url: example.org", "channels.mail.url: this is no address: write one such as"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> None:
@@ -138,6 +141,12 @@ def test_what_is_not_there_is_missed(text: str) -> None:
 def test_a_secret_that_is_written_into_the_file_is_not_repeated() -> None:
     said = wrong(GOOD.replace("secret: team-a", "secret: xoxb-1234-SECRET"))
     assert "SECRET" not in said.replace("FOREWARN_ALERTING_SECRETS", "")
+
+
+def test_an_address_of_the_settings_that_cannot_be_used_is_said_of_its_channel() -> None:
+    settings = Settings.model_validate({"alertmanager_url": "http://am:909x"})
+    policy = parse_policy("channels: {am: {kind: alertmanager}}\nroute: {channels: [am]}")
+    assert missing_settings(policy, settings) == ["channel 'am': Invalid port: '909x'"]
 
 
 def test_without_a_file_what_is_configured_is_used() -> None:
