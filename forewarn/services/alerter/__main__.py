@@ -23,6 +23,7 @@ from forewarn.services.alerter.switchboard import Switchboard
 from forewarn.services.heartbeat import Heartbeat
 from forewarn.services.lifecycle import begin, stop_event
 from forewarn.services.metrics import MetricsServer
+from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.log import create_topics
 from forewarn.stores.offsets import Overtaken
 from forewarn.stores.schema import SchemaIsNewerError, create_tables
@@ -65,10 +66,11 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
     def count(name: str) -> None:
         counters[name] = counters.get(name, 0) + 1
 
-    watcher = RuleWatcher(settings, lambda: file.policy, count)
-
     def policy() -> Policy:
         return watcher.policy()
+
+    def note(action: str, reason: str) -> None:
+        PostgresAudit(connection).write("alerter", action, "alerting file", reason[:2000])
 
     compose = Composer(settings.public_url, _signer(settings), policy)
     switchboard = Switchboard(settings, compose, count)
@@ -81,6 +83,8 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
     with leadership(url, stop) as connection:
         if connection is None:
             return
+        file.refresh(note)  # it may have changed while this alerter stood by, and the first sweep sends
+        watcher = RuleWatcher(settings, lambda: file.policy, count)
         session = Session(connection, settings, policy, counters, wake, watcher)
         logger.info("alerter is active", channels=list(file.policy.channels))
         switchboard.follow(file.policy)
@@ -89,7 +93,7 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
         try:
             while not stop.is_set():
                 session.step()
-                if file.refresh(session.note):
+                if file.refresh(note):
                     switchboard.follow(file.policy)
             session.drain(settings.drain_seconds)
         finally:

@@ -22,6 +22,7 @@ from forewarn.services.alerter.dispatcher import AlertStores, Dispatcher
 from forewarn.services.alerter.rules_file import RulesInForce
 from forewarn.stores.rule_facts import SeriesOfRules, TooManySeriesError, all_needs, read_facts, series_of_rules
 from forewarn.stores.rule_states import RuleStates
+from forewarn.telemetry.samples import namespace_of
 
 logger = structlog.get_logger(__name__)
 
@@ -30,6 +31,7 @@ MOST_FIRING = 100  # of one rule at a time: a rule that holds for everything is 
 _SERIES_SECONDS = 60.0
 _QUERY_SECONDS = 10
 _KEEP_SECONDS = timedelta(seconds=15)  # how far behind what is stored of a standing may be
+_GONE = Verdict(None)
 _NO_SERIES = SeriesOfRules({}, {})
 
 
@@ -44,10 +46,11 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """All rules evaluated once."""
+    """All rules evaluated once; clocks: the event time of each namespace."""
 
     judged: Mapping[Key, Judged]
     rules: tuple[Rule, ...]
+    clocks: Mapping[str, datetime]
 
 
 class RuleWatcher:
@@ -104,7 +107,7 @@ class RuleWatcher:
             for subject in subjects(rule, facts, labels):
                 key = Key(rule.name, subject.entity, subject.series_name)
                 judged[key] = Judged(rule, rule.condition.verdict(subject), subject.at)
-        return Round(judged, rules)
+        return Round(judged, rules, facts.clocks)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -113,12 +116,15 @@ class RuleWatcher:
                 with psycopg.connect(self._url, autocommit=True) as connection:
                     self._watch(connection)
             except (psycopg.Error, TooManySeriesError) as error:
-                self._count("rule_errors_total")
-                self._say_once(str(error).strip())
-                logger.warning("rules cannot be evaluated, trying again", error=str(error).strip())
+                self._failed(str(error).strip())
+            except Exception as error:  # of one rule or file: the others must go on
+                logger.exception("rules: a look broke off")
+                self._failed(f"{type(error).__name__}: {error}")
             self._stopped.wait(max(self._every, time.monotonic() - started))
 
-    def _say_once(self, error: str) -> None:
+    def _failed(self, error: str) -> None:
+        self._count("rule_errors_total")
+        logger.warning("rules cannot be evaluated, trying again", error=error)
         if error != self._said:
             self._said = error
             self.file.notes.append(("cannot evaluate the rules", error[:2000]))
@@ -154,7 +160,7 @@ class RuleDesk:
             return 0
         self._firing = Counter(k.rule for k, s in self._standing.items() if s.incident_id is not None)
         told = sum(self._judge(key, judged) for key, judged in found.judged.items())
-        told += sum(self._gone(key) for key in set(self._standing) - set(found.judged))
+        told += sum(self._gone(key, found) for key in set(self._standing) - set(found.judged))
         self._persist()
         return told
 
@@ -188,9 +194,13 @@ class RuleDesk:
         self._dispatcher.note(incident, True)
         return True
 
-    def _gone(self, key: Key) -> bool:
-        """The rule or what it was about is not there any more."""
+    def _gone(self, key: Key, found: Round) -> bool:
+        """The rule or what it was about is not there any more; the latter may come back while the rule holds on."""
         before = self._standing[key]
+        rule = next((rule for rule in found.rules if rule.name == key.rule), None)
+        at = found.clocks.get(namespace_of(key.entity))
+        if rule is not None and at is not None and step(rule, key, before, _GONE, at).standing is not None:
+            return False
         self._set(key, None)
         if before.incident_id is not None:
             self._resolve(before, why_over(None), before.last_true)

@@ -127,10 +127,6 @@ class Session:
         """Leave the log."""
         self._follower.close()
 
-    def note(self, action: str, reason: str) -> None:
-        """A decision that is about no incident, for the audit."""
-        self._stores.audit.write(GROUP, action, "alerting file", reason[:2000])
-
     def drain(self, seconds: float) -> None:
         """Read the log to its end, for `seconds` at most: it may be gone with the broker."""
         deadline = time.monotonic() + seconds
@@ -178,7 +174,7 @@ class Session:
             try:
                 with self._connection.transaction():
                     self._take_one(record)
-            except (psycopg.DataError, psycopg.IntegrityError, ValueError) as error:
+            except (psycopg.DataError, psycopg.IntegrityError, ValueError, OverflowError) as error:
                 refused.append((record.message, f"{type(error).__name__}: {error}"))
         return refused
 
