@@ -72,7 +72,7 @@ def alert_of(notification: Notification, now: datetime) -> dict[str, Any]:
     closed = notification.reason in CLOSINGS
     annotations = {
         "summary": wording.one_line(incident.title),
-        "description": wording.one_line(incident.summary, 2000),
+        "description": wording.sentence(notification),
         "time_left": f"{left[0]} ({left[1]})" if left else "",
         "what_to_do": "; ".join(text for text, _ in wording.advice(incident.actions)),
         "state": incident.state,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from forewarn.incidents.episodes import Episode
@@ -40,10 +41,11 @@ class Notification:
     took, oldest first. reason: 'opened', 'failed', 'resolved', 'withdrawn', 'expired', 'averted', 'reopened', or about
     what was told before: 'raised', 'updated', 'acknowledged', 'repeated'. subject: the same for all messages of the
     incident. cause: its first episode. others: the rest of them. why: why it is told, and why now. receipts: of the
-    thread. labels: of the incident. shared: other open incidents stand under the first receipt too. in_doubt: an
+    thread. labels: of the incident. shared: receipts that other open incidents stand under too. in_doubt: an
     earlier attempt was broken off by the end of the process, so the channel may have it already. located: what the
     telemetry around it adds to its cause, '' where nothing or where it has not been asked yet. responses: a sentence on
-    each response that waits for an approval or was begun.
+    each response that waits for an approval or was begun. clock: event clock of the namespace when it is sent; None: as
+    at the prediction.
     """
 
     message_id: str
@@ -58,10 +60,11 @@ class Notification:
     receipts: tuple[Receipt, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     links: Links = Links()
-    shared: bool = False
+    shared: tuple[Receipt, ...] = ()
     in_doubt: bool = False
     located: str = ""
     responses: tuple[str, ...] = ()
+    clock: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def render_panel(notification: Notification) -> Panel:
     incident = notification.incident
     closed = notification.reason in CLOSINGS
     colour = "green" if closed else _COLOURS[incident.severity]
-    parts: list[Text | Table] = [Text(wording.one_line(incident.summary, 2000))]
+    parts: list[Text | Table] = [Text(wording.sentence(notification))]
     score = wording.scorecard(notification)
     if score:
         table = Table.grid(padding=(0, 2))

@@ -140,7 +140,7 @@ def _facts(notification: Notification, alt: str, picture: str) -> dict[str, obje
         "colour": _COLOURS["closed" if closed else incident.severity],
         "subject": wording.one_line(notification.subject),
         "title": wording.one_line(incident.title),
-        "summary": wording.one_line(incident.summary, 2000),
+        "summary": wording.sentence(notification),
         "countdown": wording.countdown(notification),
         "scorecard": wording.scorecard(notification),
         "picture": picture,

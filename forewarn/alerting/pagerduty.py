@@ -28,14 +28,17 @@ class PagerDutyChannel:
 
     def send(self, notification: Notification) -> Receipt:
         """See Channel."""
-        receipt = next((dict(r) for r in notification.receipts if r.get("dedup_key")), None)
-        receipt = receipt or {"dedup_key": notification.incident.incident_id}
+        keys = list(dict.fromkeys(r["dedup_key"] for r in notification.receipts if r.get("dedup_key")))
+        keys = keys or [notification.incident.incident_id]
         action = action_of(notification.reason)
         if action == "trigger":
-            self._submit(action, receipt["dedup_key"], **event_of(notification))
-        elif not notification.shared:  # an alert of a whole group ends with the last of its incidents
-            self._submit(action, receipt["dedup_key"])
-        return receipt
+            self._submit(action, keys[0], **event_of(notification))
+        else:
+            shared = {r.get("dedup_key") for r in notification.shared}
+            for key in keys:  # told alone and in groups, it has an alert of each
+                if key not in shared:  # an alert of a whole group ends with the last of its incidents
+                    self._submit(action, key)
+        return {"dedup_key": keys[0]}
 
     def send_digest(self, digest: Digest) -> Receipt:
         """See Channel. One alert for all of them; it is resolved when the last of them is over."""
@@ -81,7 +84,7 @@ def event_of(notification: Notification) -> dict[str, Any]:
         images = [{"src": notification.links.picture, "href": notification.url, "alt": alt}]
     return {
         "payload": {
-            "summary": wording.one_line(f"{wording.headline(notification)}: {incident.summary}", 1024),
+            "summary": wording.one_line(f"{wording.headline(notification)}: {wording.sentence(notification)}", 1024),
             "source": wording.one_line(incident.entity, 250),
             "severity": incident.severity,
             "timestamp": incident.updated_at.isoformat(),

@@ -74,7 +74,7 @@ def summary_told(incident: Incident) -> dict[str, object]:
     return {
         "entity": incident.entity, "mode": incident.mode, "severity": incident.severity, "title": incident.title,
         "state": incident.state, "left_seconds": left,
-        "at": incident.updated_at.timestamp(),
+        "at": incident.counts_from.timestamp(),
     }  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def _moved(incident: Incident, last: Mapping[str, object]) -> bool:
         return True
     if ttf is None or ttf.p50 is None or not isinstance(left, int | float) or not isinstance(at, int | float):
         return (ttf is None or ttf.p50 is None) != (left is None)
-    moved = abs(incident.updated_at.timestamp() + ttf.p50 - (at + left))
+    moved = abs(incident.counts_from.timestamp() + ttf.p50 - (at + left))
     return moved > max(0.25 * min(left, ttf.p50), 60.0)
 
 

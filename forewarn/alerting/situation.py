@@ -139,9 +139,8 @@ class Situation:
     ended: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
 
     def elapsed_seconds(self, incident: Incident) -> float:
-        """Event time since the incident's current version."""
-        clock = self.clocks.get(namespace_of(incident.entity))
-        return max((clock - incident.updated_at).total_seconds(), 0.0) if clock is not None else 0.0
+        """Event time since the prediction that the incident's time to failure is of."""
+        return incident.elapsed_seconds(self.clocks.get(namespace_of(incident.entity)))
 
 
 @dataclass(frozen=True, slots=True)

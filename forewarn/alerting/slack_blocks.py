@@ -41,7 +41,9 @@ def blocks_of(notification: Notification, answering: bool = False) -> list[Block
     dot = ":white_check_mark:" if closed else _DOTS[incident.severity]
     blocks: list[Block] = [
         {"type": "header", "text": {"type": "plain_text", "text": label[:150], "emoji": True}},
-        _section(f"{dot} *<{notification.url}|{escaped(incident.title)}>*\n{escaped(incident.summary, 2000)}"),
+        _section(
+            f"{dot} *<{notification.url}|{escaped(incident.title)}>*\n{escaped(wording.sentence(notification), 2000)}"
+        ),
     ]
     fields = _fields(notification)
     if fields:
@@ -62,7 +64,7 @@ def blocks_of(notification: Notification, answering: bool = False) -> list[Block
 
 def reply_blocks(notification: Notification) -> list[Block]:
     """Blocks of an answer in the thread: what is new, shortly."""
-    text = f"*{wording.headline(notification)}*\n{escaped(notification.incident.summary, 2000)}"
+    text = f"*{wording.headline(notification)}*\n{escaped(wording.sentence(notification), 2000)}"
     if notification.reason == "acknowledged":
         text = f"*{wording.headline(notification)}*: {escaped(notification.why)}"
     blocks: list[Block] = [_section(text)]

@@ -8,7 +8,7 @@ from forewarn.alerting.matching import MODE_OF_RULES
 from forewarn.incidents.episodes import Episode
 from forewarn.incidents.modes import words_of
 from forewarn.incidents.paging import CLOSINGS
-from forewarn.risk.quantities import format_duration, format_interval, format_share, format_value
+from forewarn.risk.quantities import format_duration, format_instant, format_interval, format_share, format_value
 from forewarn.risk.records import Action, Driver
 
 HEADLINES = {
@@ -25,6 +25,7 @@ HEADLINES = {
     "acknowledged": "Someone is on it",
     "repeated": "Still open",
 }
+_FRESH_SECONDS = 300.0
 RULE_HEADLINES = {"failed": "Rule fired", "resolved": "Rule no longer holds"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
@@ -47,12 +48,22 @@ def headline(notification: Notification) -> str:
 
 
 def countdown(notification: Notification) -> tuple[str, str] | None:
-    """The time left and its interval, for large letters: (`2.1 h`, `80 %: 1.4–3.3 h · 12 %: never`)."""
-    ttf = notification.incident.time_to_failure
+    """The time left by now and its interval, for large letters: (`2.1 h`, `80 %: 1.4–3.3 h · 12 %: never`)."""
+    ttf = notification.incident.time_left(notification.clock)
     if ttf is None or ttf.p50 is None:
         return None
     never = f" · {format_share(ttf.never)}: never" if ttf.never >= 0.005 else ""
-    return format_duration(ttf.p50, ttf.p90), f"80 %: {format_interval(ttf.p10, ttf.p90)}{never}"
+    interval = "past the 80 % interval" if ttf.p90 == 0.0 else f"80 %: {format_interval(ttf.p10, ttf.p90)}"
+    return format_duration(ttf.p50, ttf.p90) if ttf.p50 > 0.0 else "<1 min", interval + never
+
+
+def sentence(notification: Notification) -> str:
+    """The incident's sentence; its time counts from the prediction, so an older one says when that was."""
+    incident = notification.incident
+    text = one_line(incident.summary, 2000)
+    if incident.time_to_failure is None or incident.elapsed_seconds(notification.clock) < _FRESH_SECONDS:
+        return text
+    return f"Predicted {format_instant(incident.counts_from)}: {text}"
 
 
 def scorecard(notification: Notification) -> list[tuple[str, str]]:

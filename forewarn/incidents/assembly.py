@@ -34,6 +34,7 @@ def merged(incident: Incident, into: Incident, at: datetime, reason: str) -> Inc
         state="merged",
         updated_at=max(at, incident.updated_at),
         time_to_failure=None,
+        predicted_at=None,
         merged_into=into.incident_id,
         summary=f"This is part of another incident, which goes on: {into.title}. {reason[:1].upper()}{reason[1:]}.",
     )
@@ -58,14 +59,15 @@ def state_of(episodes: Sequence[Episode], window: timedelta) -> str:
     return "predicted" if new else "resolved"
 
 
-def assess(cause: Episode, state: str, graph: ServiceGraph, previous: str | None) -> Severity:
-    """Severity of the likely cause: its probability, its time left, and which services and users hang on it."""
+def assess(cause: Episode, state: str, graph: ServiceGraph, previous: str | None, at: datetime) -> Severity:
+    """Severity of the likely cause: its probability, its time left at `at`, which services and users hang on it."""
     if state == "firing" or cause.risk is None:
         return severity_of(1.0, 0.0, 0, firing=True, previous=previous)
     if state != "predicted":
         return Severity(previous or "info", f"it is {state}")
     ttf = cause.risk.time_to_failure
-    left = next((t for t in (ttf.p50, ttf.p10) if t is not None), cause.risk.horizon_seconds)
+    said = next((t for t in (ttf.p50, ttf.p10) if t is not None), cause.risk.horizon_seconds)
+    left = said - max((at - cause.risk.predicted_at).total_seconds(), 0.0)
     dependants, users = len(graph.dependants(cause.entity)), graph.users_share(cause.entity)
     return severity_of(cause.risk.probability, left, dependants, False, previous, users)
 
@@ -88,9 +90,10 @@ def assemble(
         raise ValueError(f"incident {incident_id} has no episodes")
     cause = cause_of(episodes, graph)
     state = state_of(episodes, window)
-    severity = assess(cause, state, graph, previous.severity if previous else None)
+    severity = assess(cause, state, graph, previous.severity if previous else None, at)
     others = sorted((e for e in episodes if e is not cause), key=lambda e: (e.onset_at, e.episode))
     risk = cause.risk
+    foreseen = risk if state == "predicted" else None
     incident = Incident(
         incident_id=incident_id,
         version=previous.version + 1 if previous else 1,
@@ -103,11 +106,12 @@ def assemble(
         episodes=[cause.episode, *(e.episode for e in others)],
         opened_at=previous.opened_at if previous else min(e.onset_at for e in episodes),
         updated_at=max(at, previous.updated_at) if previous else at,
-        time_to_failure=risk.time_to_failure if risk is not None and state == "predicted" else None,
+        time_to_failure=foreseen.time_to_failure if foreseen is not None else None,
         failed_at=min((e.failed_at for e in episodes if e.failed_at is not None), default=None),
         drivers=risk.drivers if risk is not None else [],
         actions=risk.actions if risk is not None else [],
         summary=summary_of(cause, state, at, track_record(cause)),
+        predicted_at=foreseen.predicted_at if foreseen is not None else None,
     )
     return incident, severity.reason
 

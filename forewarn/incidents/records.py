@@ -1,6 +1,6 @@
 """An incident: what a person is told about, made of correlated risks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -35,6 +35,24 @@ class Incident:
     schema_version: int = SCHEMA_VERSION
     merged_into: str = ""  # the incident that goes on instead of this one, which is 'merged'
     labels: dict[str, str] = field(default_factory=dict)  # of the rule that fired; beside those of the alerting file
+    predicted_at: datetime | None = None  # event time that `time_to_failure` counts from
+
+    @property
+    def counts_from(self) -> datetime:
+        """Event time that `time_to_failure` counts from; records of before this was said have `updated_at`."""
+        return self.predicted_at or self.updated_at
+
+    def elapsed_seconds(self, clock: datetime | None) -> float:
+        """Event time since the prediction, by the namespace's clock; 0 where that is not known (None) or behind."""
+        return max((clock - self.counts_from).total_seconds(), 0.0) if clock is not None else 0.0
+
+    def time_left(self, clock: datetime | None) -> TimeToFailure | None:
+        """The time to failure as it is at `clock`; a quantile that has passed is 0."""
+        ttf, gone = self.time_to_failure, self.elapsed_seconds(clock)
+        if ttf is None:
+            return None
+        p10, p50, p90 = (None if t is None else max(t - gone, 0.0) for t in (ttf.p10, ttf.p50, ttf.p90))
+        return replace(ttf, p10=p10, p50=p50, p90=p90)
 
 
 _decoder = msgspec.json.Decoder(Incident)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,10 +25,15 @@ SCHEMA_VERSION = 1
 Plan = Mapping[str, Any]
 
 
-def values_of(incident: Incident, labels: Mapping[str, str], probability: float, url: str, run: str) -> dict[str, str]:
-    """What placeholders stand for. labels: of the incident, with those of the alerting file. run: of this response."""
-    ttf = incident.time_to_failure
-    left = "" if ttf is None or ttf.p50 is None else f"{max(ttf.p50, 0.0):.0f}"
+def values_of(
+    incident: Incident, labels: Mapping[str, str], probability: float, url: str, run: str, clock: datetime | None = None
+) -> dict[str, str]:
+    """What placeholders stand for. labels: of the incident, with those of the alerting file. run: of this response.
+
+    clock: event clock of the namespace; None: as at the prediction.
+    """
+    ttf = incident.time_left(clock)
+    left = "" if ttf is None or ttf.p50 is None else f"{ttf.p50:.0f}"
     own = {LABEL + name: value for name, value in labels.items()}
     return {
         **own,

@@ -1,12 +1,12 @@
 """Makes the notification of a message: its incident, episodes, thread, labels and signed links, from the stores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import psycopg
 
-from forewarn.alerting.channel import Links, Notification
+from forewarn.alerting.channel import Links, Notification, Receipt
 from forewarn.alerting.links import LinkSigner
 from forewarn.alerting.matching import labels_of
 from forewarn.alerting.policy import Policy
@@ -14,10 +14,11 @@ from forewarn.alerting.rules.firing import episode_of_rule
 from forewarn.incidents.episodes import OPEN_STATES
 from forewarn.incidents.records import Incident
 from forewarn.stores.incident_causes import PostgresIncidentCauses
-from forewarn.stores.incidents import PostgresIncidents
+from forewarn.stores.incidents import IncidentStore, PostgresIncidents
 from forewarn.stores.ledger import PostgresLedger
-from forewarn.stores.outbox import Message, PostgresOutbox
+from forewarn.stores.outbox import Message, OutboxStore, PostgresOutbox
 from forewarn.stores.responses import PostgresResponses, StoredResponse
+from forewarn.telemetry.samples import namespace_of
 
 
 class Composer:
@@ -58,12 +59,13 @@ class Composer:
             receipts=tuple(m.receipt for m in earlier),
             labels=self.labels(incident),
             links=self._links(incident, message.channel),
-            shared=self._shared(connection, earlier),
+            shared=shared_receipts(incidents, outbox, earlier),
             in_doubt=message.in_doubt,
             located=PostgresIncidentCauses(connection).sentence(incident.incident_id),
             responses=tuple(
                 said for row in PostgresResponses(connection).of_incident(incident.incident_id) if (said := _said(row))
             ),
+            clock=PostgresLedger(connection).watermarks().get(namespace_of(incident.entity)),
         )
 
     def current(self, connection: psycopg.Connection[Any], message: Message) -> Notification | None:
@@ -78,14 +80,16 @@ class Composer:
     def _links(self, incident: Incident, channel: str) -> Links:
         return self._signer.links(incident.incident_id, incident.version, channel) if self._signer else Links()
 
-    @staticmethod
-    def _shared(connection: psycopg.Connection[Any], earlier: list[Message]) -> bool:
-        """Whether another open incident was told under the same receipt."""
-        if not earlier or not earlier[0].batch_id:
-            return False
-        first, incidents = earlier[0], PostgresIncidents(connection)
-        others = set(PostgresOutbox(connection).sharing(first.receipt, first.channel)) - {first.incident_id}
-        return any((i := incidents.get(other)) is not None and i.state in OPEN_STATES for other in others)
+
+def shared_receipts(incidents: IncidentStore, outbox: OutboxStore, earlier: Sequence[Message]) -> tuple[Receipt, ...]:
+    """Those receipts of what was told of an incident under which another open incident was told too."""
+    shared: list[Receipt] = []
+    for message in earlier:
+        if message.batch_id and message.receipt not in shared:
+            others = set(outbox.sharing(message.receipt, message.channel)) - {message.incident_id}
+            if any((i := incidents.get(other)) is not None and i.state in OPEN_STATES for other in others):
+                shared.append(message.receipt)
+    return tuple(shared)
 
 
 def _said(row: StoredResponse) -> str:

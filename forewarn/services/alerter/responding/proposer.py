@@ -17,8 +17,10 @@ from forewarn.alerting.rules.facts import Facts, Subject
 from forewarn.incidents.records import Incident
 from forewarn.risk.quantities import format_share
 from forewarn.stores.incidents import PostgresIncidents
+from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.responses import PostgresResponses, Proposal
 from forewarn.stores.rule_facts import read_facts, series_of_rules
+from forewarn.telemetry.samples import namespace_of
 
 MOST_PENDING = 100
 _PROBABILITY = """
@@ -65,7 +67,8 @@ class Proposer:
                 return None, f"its condition does not hold{f': {said}' if said else ''}"
         run = str(uuid.uuid4())
         url = f"{self._home}/risk?incident={incident.incident_id}"
-        facts = values_of(incident, labels, probability, url, run)
+        clock = PostgresLedger(connection).watermarks().get(namespace_of(incident.entity))
+        facts = values_of(incident, labels, probability, url, run, clock)
         why = f"{incident.title}: {format_share(probability)}" + (f"; {said}" if said else "")
         return Proposal(
             run, response.name, response.kind, incident.incident_id, incident.entity, response.approval == "automatic",
