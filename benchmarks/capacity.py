@@ -8,15 +8,13 @@ some are put above the last value, a half to four of its usual distances.
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.data import data_set, is_here
 from benchmarks.report import Result, show, write
 from forewarn.forecasting.capacity import shapes as slow_shapes
 from forewarn.forecasting.capacity.contest import CapacityContest
@@ -69,7 +67,7 @@ def from_columns(
 
     def read(every: int) -> Iterator[tuple[Floats, Floats | None, list[int]]]:
         series = []
-        for path in sorted((_data() / name).rglob("*.parquet")):
+        for path in sorted(data_set(name).rglob("*.parquet")):
             columns = pd.read_parquet(path).drop(columns=["label", "split", "timestamp"], errors="ignore")
             for column in columns.select_dtypes("number").columns[:: 2 * every]:
                 series.append(_highest(columns[column].to_numpy(float), rows))
@@ -81,7 +79,7 @@ def from_columns(
 def kpi(every: int) -> Iterator[tuple[Floats, Floats | None, list[int]]]:
     """Service KPIs, at most four months of each."""
     series = []
-    for path in sorted((_data() / "kpi_aiops").rglob("*.parquet")) + sorted((_data() / "kpi_aiops").rglob("*.csv*")):
+    for path in sorted(data_set("kpi_aiops").rglob("*.parquet")) + sorted(data_set("kpi_aiops").rglob("*.csv*")):
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
         series.append(_by_hour(table["value"], table["timestamp"] // 3600)[:2900])
     yield from _together(series[::every], 6)
@@ -93,14 +91,10 @@ def tables(name: str, origins: int) -> Callable[[int], Iterator[tuple[Floats, Fl
     def read(every: int) -> Iterator[tuple[Floats, Floats | None, list[int]]]:
         from forewarn.evaluation.datasets.forecast_series import read_tables
 
-        fine = read_tables(_data() / name, 300.0)
+        fine = read_tables(data_set(name), 300.0)
         yield from _together([_highest(one.values, 12) for one in fine][::every], origins)
 
     return read
-
-
-def _data() -> Path:
-    return Path(os.environ.get("FOREWARN_DATA", ""))
 
 
 def _highest(values: Floats, rows: int) -> Floats:
@@ -133,6 +127,7 @@ SETS: Mapping[str, Callable[[int], Iterator[tuple[Floats, Floats | None, list[in
     "web_request_rates": tables("web_request_rates", 12),
     "llm_server_aging": tables("llm_server_aging", 6),
 }
+MADE = {"made_up", "other_shapes"}  # of no recorded data
 
 
 def measure(groups: Iterator[tuple[Floats, Floats | None, list[int]]]) -> Tally:
@@ -249,9 +244,9 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--every", type=int, default=1)
     chosen = parser.parse_args()
-    if not (_data() / "jumpstarter").is_dir() and set(chosen.set) - {"made_up", "other_shapes"}:
-        sys.exit("FOREWARN_DATA must name the folder that holds jumpstarter, smd, kpi_aiops …")
     for name in chosen.set:
+        if name not in MADE and not is_here(name):
+            continue
         results = results_of(name, measure(SETS[name](chosen.every)))
         write("capacity", results)
         show(f"Capacity forecasts: {name}", results)

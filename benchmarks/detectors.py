@@ -5,15 +5,14 @@ FOREWARN_DATA. Results are written one by one: the whole takes several minutes.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.data import data_set, is_here
 from benchmarks.report import Result, show, write
 from forewarn.detection.ensemble import DETECTORS, DetectorEnsemble
 from forewarn.evaluation.datasets.machines import Machine, read_asd, read_split
@@ -47,12 +46,9 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--detector", nargs="+", choices=candidates(), default=list(candidates()))
     chosen = parser.parse_args()
-    data = Path(os.environ.get("FOREWARN_DATA", ""))
-    if not (data / "smd").is_dir():
-        sys.exit("FOREWARN_DATA must name the folder that holds smd, asd and jumpstarter")
     results = []
-    for name in chosen.set:
-        machines = [machine for machine in SETS[name](data / name) if machine.label.any()][:: chosen.every]
+    for name in filter(is_here, chosen.set):
+        machines = [machine for machine in SETS[name](data_set(name)) if machine.label.any()][:: chosen.every]
         for candidate in chosen.detector:
             make = candidates()[candidate]
             values, seconds = np.array([measure(machine, make) for machine in machines]).T
@@ -60,7 +56,8 @@ def main() -> None:
             results.append(Result(f"{name}: {candidate}", float(values.mean()), "VUS-PR", note=note))
             write("detectors", results[-1:])
             print(f"{name} {candidate}: {values.mean():.3f} ({note})", file=sys.stderr, flush=True)
-    show("Anomaly detectors alone and combined", results)
+    if results:
+        show("Anomaly detectors alone and combined", results)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,14 @@ blocks are unusual. Of each window the share of unexpected lines counts, as it d
 """
 
 import itertools
-import os
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data import data_set, is_here
 from benchmarks.report import Result, show, write
 from forewarn.detection.log_surprise import NextTemplate
 from forewarn.evaluation.datasets.log_sequences import _read
@@ -89,13 +87,11 @@ METHODS: dict[str, Method] = {
 }
 
 
-def main() -> int:
+def main() -> None:
     """Print a table, write results/log_surprise.json."""
-    folder = Path(os.environ.get("FOREWARN_DATA", "data")) / "hdfs_sequences"
-    if not folder.is_dir():
-        print(f"{folder} is not there: set FOREWARN_DATA to the folder that holds hdfs_sequences", file=sys.stderr)
-        return 2
-    data, rng = _read(folder), np.random.default_rng(7)
+    if not is_here("hdfs_sequences"):
+        return
+    data, rng = _read(data_set("hdfs_sequences")), np.random.default_rng(7)
     results = []
     for at_a_time in AT_A_TIME:
         learned = interleaved(data.learn, at_a_time, LEARNED, rng)
@@ -108,7 +104,6 @@ def main() -> int:
             results += _judge(name, method(learned), windows, at_a_time)
         write("log_surprise", results)
     show("Unexpected lines", results)
-    return 0
 
 
 def _judge(
@@ -147,4 +142,4 @@ def _numbers(lines: Lines, numbers: dict[str, int]) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,12 +1,9 @@
 """Benchmark on the real run-to-failure recordings: `python -m benchmarks.realruns` writes results/realruns.json."""
 
-import os
-import sys
-from pathlib import Path
-
 import numpy as np
 
 from benchmarks import report
+from benchmarks.data import data_set, is_here
 from forewarn.evaluation.walk_forward.report import as_json, backtest_folder
 from forewarn.evaluation.walk_forward.summary import GOALS
 from forewarn.risk.first_day import FirstDayScorer
@@ -14,11 +11,10 @@ from forewarn.risk.first_day import FirstDayScorer
 
 def main() -> None:
     """Walk every run of FOREWARN_DATA/realruns; nothing is trained, so every run is unseen."""
-    folder = Path(os.environ.get("FOREWARN_DATA", "../shared/data")) / "realruns"
-    if not folder.is_dir():
-        sys.exit(f"{folder} does not exist: set FOREWARN_DATA to the folder that holds realruns/")
+    if not is_here("realruns"):
+        return
     scorer = FirstDayScorer()
-    result = as_json(backtest_folder(folder, scorer), scorer.version)
+    result = as_json(backtest_folder(data_set("realruns"), scorer), scorer.version)
     rows = []
     for goal in GOALS:
         value = result["overall"][goal.key]
