@@ -16,11 +16,11 @@ _HEAD = """\
 # Configuration
 
 Made from the code by `make env-example`; every process reads the same settings. Precedence: environment, then `.env` in
-the working directory, then files below `/run/secrets` (`/run/secrets/forewarn_postgres_password`), then the defaults
-here. `forewarn config` prints what is in force and where it came from, without secrets; `forewarn doctor` finds what
-does not fit together. A change takes effect when a process starts anew; the files that FOREWARN_ALERTING,
-FOREWARN_RULES, FOREWARN_RESPONSES and FOREWARN_SCRUB name are taken up while it runs. *secret*: never shown in logs,
-pages or `forewarn config`.
+the working directory, then files below `/run/secrets` (`/run/secrets/forewarn_postgres_password`) and
+`/etc/forewarn/secrets`, then the defaults here. `forewarn config` prints what is in force and where it came from,
+without secrets; `forewarn doctor` finds what does not fit together. A change takes effect when a process starts anew;
+the files that FOREWARN_ALERTING, FOREWARN_RULES, FOREWARN_RESPONSES and FOREWARN_SCRUB name are taken up while it
+runs. *secret*: never shown in logs, pages or `forewarn config`.
 """
 _TAIL = """
 ## Environment only

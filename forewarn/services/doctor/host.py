@@ -59,7 +59,8 @@ def _of_file(file: Path) -> set[str]:
 
 
 def _permissions() -> Finding:
-    files = [file for file in (Path(".env"), *(SECRETS.iterdir() if SECRETS.is_dir() else ())) if file.is_file()]
+    secrets = (file for folder in SECRETS if folder.is_dir() for file in folder.iterdir())
+    files = [file for file in (Path(".env"), *secrets) if file.is_file()]
     for file in files:
         if not os.access(file, os.R_OK):
             return wrong("Secrets", f"{file} cannot be read by this user", f"chown or chmod u+r {file}")
