@@ -22,6 +22,7 @@ _RINGS = 4  # times that are gathered at once: shards of remote write may be so 
 _MISSES = 8  # times in a row that stay incomplete until the parts of a histogram are learned anew
 _MOST_FAMILIES, _MOST_BUCKETS = 200_000, 512
 _SETS_KEPT = 10_000
+_HOUR = 3_600 * 10**9
 _NONE = np.zeros(0, np.int64)
 
 
@@ -56,8 +57,8 @@ class _Table:
     """By family: where its gathered rows are (`_RINGS` of `sizes` values from `place` on) and what they are made of."""
 
     def __init__(self, families: int) -> None:
-        self.place, self.sizes, self.room, self.buckets, self.bounds_place, self.version, self.misses = (
-            np.zeros(families, np.int64) for _ in range(7)
+        self.place, self.sizes, self.room, self.buckets, self.bounds_place, self.version, self.misses, self.last = (
+            np.zeros(families, np.int64) for _ in range(8)
         )
         self.has_sum = np.zeros(families, np.bool_)
         self.ring_times = np.full((families, _RINGS), kernel.UNKNOWN, np.int64)
@@ -72,11 +73,17 @@ class _Table:
 
 
 class ClassicHistograms:
-    """Gathers samples of `…_bucket{le}`, `…_count` and `…_sum`, in the order of the log."""
+    """Gathers samples of `…_bucket{le}`, `…_count` and `…_sum`, in the order of the log.
+
+    Where there is no room for a new histogram, those without a sample for an hour are forgotten. `refused` counts
+    histograms that found none all the same, in each message.
+    """
 
     def __init__(self) -> None:
+        self.refused = 0
         self._families: dict[Series, _Family] = {}
-        self._names: list[Series] = []
+        self._names: list[Series] = []  # by number of the family
+        self._free: list[int] = []  # numbers of families that were forgotten, with their room
         self._known: dict[int, tuple[tuple[Series, ...], _Parts | None]] = {}  # by id of the tuple, held here
         self._tuples: dict[bytes, tuple[Series, ...]] = {}
         self._table = _Table(64)
@@ -85,7 +92,7 @@ class ClassicHistograms:
 
     def take(self, batch: SampleBatch) -> tuple[SampleBatch, Found | None]:
         """The batch without buckets, and the points that are complete with it (with their series)."""
-        parts = self._parts_of(batch.series)
+        parts = self._parts_of(batch.series, int(batch.times.max(initial=0)))
         if parts is None:
             return batch, None
         mine = parts.family[batch.index] >= 0
@@ -99,6 +106,7 @@ class ClassicHistograms:
 
     def _gather(self, family: I64, slot: I64, times: I64, values: F64) -> Found | None:
         table, live = self._table, ~np.isnan(values)
+        table.last[family] = times
         rows = kernel.fill_rings(
             family[live], slot[live], times[live], values[live], table.place, table.sizes, table.ring_times,
             table.ring_left, table.misses, self._pool,
@@ -138,7 +146,7 @@ class ClassicHistograms:
             self._tuples[key] = tuple(self._names[f] for f in families.tolist())
         return self._tuples[key]
 
-    def _parts_of(self, series: tuple[Series, ...]) -> _Parts | None:
+    def _parts_of(self, series: tuple[Series, ...], newest: int) -> _Parts | None:
         held = self._known.get(id(series))
         if held is not None:
             parts = held[1]
@@ -146,15 +154,21 @@ class ClassicHistograms:
                 return parts
         if len(self._known) > _SETS_KEPT:
             self._known.clear()
-        parts = self._located(series)
-        self._known[id(series)] = series, parts
+        refused = self.refused
+        parts = self._located(series, newest)
+        if self.refused == refused:  # else there may be room next time
+            self._known[id(series)] = series, parts
         return parts
 
-    def _located(self, series: tuple[Series, ...]) -> _Parts | None:
+    def _located(self, series: tuple[Series, ...], newest: int) -> _Parts | None:
         roles = [role_of(s) for s in series]
-        if not any(roles):
+        bases = {role[0] for role in roles if role}
+        if not bases:
             return None
-        families = [self._learned(*role) if role else None for role in roles]
+        if len(self._families) + len(bases) > _MOST_FAMILIES:
+            self._forget_old(newest - _HOUR)
+        families = [self._learned(*role, newest) if role else None for role in roles]
+        self.refused += sum(base not in self._families for base in bases)
         changed = {f.number: f for f in families if f is not None and f.slots() and not self._laid_out(f)}
         for each in changed.values():
             self._lay_out(each)
@@ -173,21 +187,41 @@ class ClassicHistograms:
             np.where(visible, np.cumsum(visible) - 1, -1).astype(np.int32),
         )  # fmt: skip
 
-    def _learned(self, base: Series, part: Part) -> _Family | None:
+    def _learned(self, base: Series, part: Part, time: int) -> _Family | None:
         """The family with this part; None where there is no room for it."""
         family = self._families.get(base)
         if family is None:
             if len(self._families) >= _MOST_FAMILIES:
                 return None
-            family = self._families[base] = _Family(len(self._names))
-            self._names.append(base)
-            if family.number >= len(self._table.place):
-                self._table = self._table.grown(2 * family.number)
+            family = self._families[base] = self._new(base)
+            self._table.last[family.number] = time
         if isinstance(part, str):
             family.others.add(part)
         elif len(family.bounds) < _MOST_BUCKETS:
             family.bounds.add(part)
         return family
+
+    def _new(self, base: Series) -> _Family:
+        if self._free:
+            family = _Family(self._free.pop())
+            self._names[family.number] = base
+            return family
+        family = _Family(len(self._names))
+        self._names.append(base)
+        if family.number >= len(self._table.place):
+            self._table = self._table.grown(2 * family.number)
+        return family
+
+    def _forget_old(self, before: int) -> None:
+        """Make room: families without a sample since `before` are forgotten."""
+        old = np.flatnonzero(self._table.last[: len(self._names)] < before).tolist()
+        for number in old:
+            self._relearn(number)
+            del self._families[self._names[number]]
+            self._table.last[number] = np.iinfo(np.int64).max  # until another has its number
+        self._free += old
+        if old:
+            self._tuples.clear()
 
     def _laid_out(self, family: _Family) -> bool:
         table, f = self._table, family.number

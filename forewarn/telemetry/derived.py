@@ -1,7 +1,7 @@
 """Adds to batches of samples the series that follow from them: used = size - available, and the like."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 _FRESH_NS = 15 * 60 * 10**9  # a term told longer ago does not count, nor (when a log is read again) one from later
-_SETS_KEPT = 100_000
+_HOUR_NS = 3_600 * 10**9
+_MOST_TERMS, _SETS_KEPT = 200_000, 100_000
 _LONG_AGO = np.iinfo(np.int64).min // 2
 
 
@@ -21,7 +22,7 @@ _LONG_AGO = np.iinfo(np.int64).min // 2
 class _Plan:
     """What a set of series contributes: for each of them the number of its term and its result, -1 without one.
 
-    results: numbers of the k results. terms, owners: all terms of these results, and which of the k each belongs to.
+    results: the k results. terms, owners: all terms of these results, and which of the k each belongs to.
     `version` tells when terms were last looked up.
     """
 
@@ -29,24 +30,35 @@ class _Plan:
     extended: tuple[Series, ...]
     term: I64
     result: I64
-    results: list[int]
+    results: list["_Result"]
     terms: I64
     owners: I64
     version: int = -1
 
 
+@dataclass(slots=True, eq=False)
+class _Result:
+    """What follows: the numbers of its terms, and how many of them it needs."""
+
+    needed: int
+    terms: list[int] = field(default_factory=list)
+
+
 class Derivation:
     """Remembers the latest value of each term, so that a total told once an hour serves each sample of what is free.
 
-    One instance sees all messages of the entities it is asked about, in the order of the log.
+    One instance sees all messages of the entities it is asked about, in the order of the log. It has room for 200,000
+    terms; where there is none for a new one, those that were not told for an hour are forgotten. `refused` counts terms
+    that found none all the same, in each message.
     """
 
     def __init__(self) -> None:
+        self.refused = 0
         self._plans: dict[int, tuple[tuple[Series, ...], _Plan | None]] = {}  # by id of the tuple, held here
         self._term_of: dict[Series, int] = {}
-        self._result_of: dict[Series, int] = {}
-        self._terms_of: list[list[int]] = []  # by result
-        self._needed: list[int] = []  # by result
+        self._free: list[int] = []  # numbers of terms that were forgotten
+        self._results: dict[Series, _Result] = {}
+        self._version = 0  # how often a term was added
         self._values, self._times = np.full(64, np.nan), np.full(64, _LONG_AGO, np.int64)
         self._coefficients = np.zeros(64)
 
@@ -56,11 +68,11 @@ class Derivation:
         The same tuple of series gives the same tuple again; a batch that nothing follows from is returned as it is.
         A term that is stale makes its result stale.
         """
-        plan = self._plan(batch.series)
+        plan = self._plan(batch.series, int(batch.times.max(initial=0)))
         if plan is None or not len(batch):
             return batch
         picked = np.flatnonzero(plan.term[batch.index] >= 0)
-        added = list(self._results(plan, batch, picked[np.argsort(batch.times[picked], kind="stable")]))
+        added = list(self._told(plan, batch, picked[np.argsort(batch.times[picked], kind="stable")]))
         index, times, values = (np.concatenate(parts) for parts in zip(*added, strict=True)) if added else ((),) * 3
         return SampleBatch(
             plan.extended,
@@ -69,9 +81,9 @@ class Derivation:
             np.concatenate((batch.values, np.asarray(values, np.float64))),
         )
 
-    def _results(self, plan: _Plan, batch: SampleBatch, picked: I64) -> Iterator[tuple[I64, I64, F64]]:
+    def _told(self, plan: _Plan, batch: SampleBatch, picked: I64) -> Iterator[tuple[I64, I64, F64]]:
         self._look_up(plan)
-        needed = np.array([self._needed[r] for r in plan.results])
+        needed = np.array([result.needed for result in plan.results])
         for same in np.split(picked, np.flatnonzero(np.diff(batch.times[picked])) + 1):
             if not len(same):
                 continue
@@ -88,51 +100,75 @@ class Derivation:
             told = told[enough[told] | ended[told]]
             yield told, np.full(len(told), time), np.where(enough[told], sums[told], np.nan)
 
-    def _plan(self, series: tuple[Series, ...]) -> _Plan | None:
+    def _plan(self, series: tuple[Series, ...], newest: int) -> _Plan | None:
         known = self._plans.get(id(series))
-        if known is None:
-            if len(self._plans) > _SETS_KEPT:
-                self._plans.clear()
-            known = self._plans[id(series)] = series, self._new_plan(series)
-        return known[1]
+        if known is not None:
+            return known[1]
+        if len(self._plans) > _SETS_KEPT:
+            self._plans.clear()
+        refused = self.refused
+        plan = self._new_plan(series, newest)
+        if self.refused == refused:  # else there may be room next time
+            self._plans[id(series)] = series, plan
+        return plan
 
-    def _new_plan(self, series: tuple[Series, ...]) -> _Plan | None:
+    def _new_plan(self, series: tuple[Series, ...], newest: int) -> _Plan | None:
         present = set(series)
         found = ((i, term_of(s)) for i, s in enumerate(series))
         terms = {i: one for i, one in found if one is not None and one.derived not in present}
-        if not terms:
-            return None
-        derived = list(dict.fromkeys(one.derived for one in terms.values()))
-        place = {one: number for number, one in enumerate(derived)}
-        term, result = np.full(len(series), -1, np.int64), np.full(len(series), -1, np.int64)
+        if len(self._term_of) + len(terms) > _MOST_TERMS:
+            self._forget_old(newest - _HOUR_NS)
+        term = np.full(len(series), -1, np.int64)
         for i, one in terms.items():
-            term[i], result[i] = self._number(series[i], one), place[one.derived]
+            term[i] = self._number(series[i], one)
+        self.refused += sum(term[i] < 0 for i in terms)
+        derived = list(dict.fromkeys(one.derived for i, one in terms.items() if term[i] >= 0))
+        if not derived:
+            return None
+        place = {one: number for number, one in enumerate(derived)}
+        result = np.full(len(series), -1, np.int64)
+        for i, one in terms.items():
+            result[i] = place[one.derived] if term[i] >= 0 else -1
         none = np.empty(0, np.int64)
-        return _Plan(series, series + tuple(derived), term, result, [self._result_of[d] for d in derived], none, none)
+        return _Plan(series, series + tuple(derived), term, result, [self._results[d] for d in derived], none, none)
 
     def _number(self, series: Series, term: Term) -> int:
-        """Number of a term; a new one joins its result."""
+        """Number of a term; a new one joins its result; -1 where there is no room for it."""
         number = self._term_of.get(series)
         if number is None:
-            number = self._term_of[series] = len(self._term_of)
+            if len(self._term_of) >= _MOST_TERMS:
+                return -1
+            number = self._term_of[series] = self._free.pop() if self._free else len(self._term_of)
             if number >= len(self._values):
                 self._grow()
+            self._values[number], self._times[number] = np.nan, _LONG_AGO
             self._coefficients[number] = term.coefficient
-            result = self._result_of.setdefault(term.derived, len(self._result_of))
-            if result == len(self._terms_of):
-                self._terms_of.append([])
-                self._needed.append(term.needed)
-            self._terms_of[result].append(number)
+            self._results.setdefault(term.derived, _Result(term.needed)).terms.append(number)
+            self._version += 1
         return number
+
+    def _forget_old(self, before: int) -> None:
+        """Make room: terms that were not told since `before` are forgotten, and results without a term."""
+        old = self._times < before
+        if not old[: len(self._term_of) + len(self._free)].any():
+            return
+        forgotten = {number for number in self._term_of.values() if old[number]}
+        self._term_of = {s: number for s, number in self._term_of.items() if not old[number]}
+        for derived, result in list(self._results.items()):
+            result.terms = [number for number in result.terms if number not in forgotten]
+            if not result.terms:
+                del self._results[derived]
+        self._free += forgotten
+        self._times[self._free] = np.iinfo(np.int64).max  # until others have their numbers
+        self._plans.clear()
 
     def _look_up(self, plan: _Plan) -> None:
         """All terms of the plan's results: other messages may have brought more since."""
-        if plan.version == len(self._term_of):
+        if plan.version == self._version:
             return
-        lists = [self._terms_of[r] for r in plan.results]
-        plan.terms = np.array([t for terms in lists for t in terms], np.int64)
-        plan.owners = np.repeat(np.arange(len(lists)), [len(terms) for terms in lists])
-        plan.version = len(self._term_of)
+        plan.terms = np.array([t for result in plan.results for t in result.terms], np.int64)
+        plan.owners = np.repeat(np.arange(len(plan.results)), [len(result.terms) for result in plan.results])
+        plan.version = self._version
 
     def _grow(self) -> None:
         room = len(self._values)

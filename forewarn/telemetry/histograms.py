@@ -58,7 +58,7 @@ class HistogramState:
 
     def __init__(self, most: int = _MOST) -> None:
         self.classic = ClassicHistograms()
-        self.refused = 0  # points of series for which there was no room
+        self._refused = 0
         self._most = most
         self._rows: dict[Series, int] = {}
         self._last = _Last.empty(64)
@@ -70,6 +70,11 @@ class HistogramState:
         """Points that came late or twice, and resets, so far."""
         return {"late": int(self._tallies[0]), "resets": int(self._tallies[1])}
 
+    @property
+    def refused(self) -> int:
+        """Points of series for which there was no room, so far."""
+        return self._refused + self.classic.refused
+
     def gauges(self, series: tuple[Series, ...], points: Histograms) -> F64:
         """Mean and quantiles of n points, float64 [n, 1 + len(QUANTILES)]; NaN where nothing can be said.
 
@@ -78,7 +83,7 @@ class HistogramState:
         rows = self._rows_of(series, int(points.times.max(initial=0)))
         delta = np.array([s.kind == Kind.DELTA for s in series], np.bool_)
         out, last = np.empty((len(points.times), 1 + len(QUANTILES))), self._last
-        self.refused += int((rows[points.series] < 0).sum())
+        self._refused += int((rows[points.series] < 0).sum())
         last.pool, last.used = kernel.quantiles_of_points(
             rows[points.series], points.times, points.since, points.stale, delta[points.series], points.numbers,
             points.layout, points.counts_at, points.counts, points.bounds_at, points.bounds, last.times,

@@ -103,6 +103,11 @@ class Reader:
         """Points of histograms for which there was no room."""
         return sum(state.refused for state in self._histograms.values())
 
+    @property
+    def terms_refused(self) -> int:
+        """Series that others follow from, for which there was no room."""
+        return self._derivation.refused
+
     def restart(self) -> None:
         """Forget what histograms and edges were: the log is read from another place on."""
         self._histograms.clear()

@@ -228,7 +228,7 @@ class Archiver:
         self._counters["histogram_refused_total"] = self._reader.histograms_refused
         series = self._store.series
         if series.budget is not None:
-            self._refusals.tell(series.budget, self._counters, series.refused)
+            self._refusals.tell(series.budget, self._counters, series.refused + self._reader.terms_refused)
 
     def _count_lag(self) -> None:
         self._counters["lag_messages"] = lag_of(self._consumer)

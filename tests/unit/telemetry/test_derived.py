@@ -1,7 +1,9 @@
 """What follows from other series: used = size - available, a sum of connections, a limit of what is used and free."""
 
 import numpy as np
+import pytest
 
+from forewarn.telemetry import derived
 from forewarn.telemetry.derived import Derivation
 from forewarn.telemetry.limits import limit_pairs
 from forewarn.telemetry.samples import Kind, SampleBatch, Series
@@ -126,3 +128,26 @@ def test_many_times_and_many_hosts_at_once() -> None:
         for t in range(times)
     }
     assert got == expected
+
+
+def test_more_terms_than_there_is_room_for_are_refused_and_old_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derived, "_MOST_TERMS", 4)
+    derivation = Derivation()
+
+    def used(mount: str, seconds: int) -> list[float]:
+        told = batch((disk("size", mount), seconds, 100.0), (disk("avail", mount), seconds, 70.0))
+        return [row[2] for row in added(told, derivation.extend(told))]
+
+    assert [used(mount, 0) for mount in ("/a", "/b")] == [[30.0], [30.0]]
+    third = batch((disk("size", "/c"), 60, 100.0), (disk("avail", "/c"), 60, 90.0))
+    assert added(third, derivation.extend(third)) == []
+    assert derivation.refused == 2
+    assert used("/b", 7000) == [30.0]
+    later = SampleBatch(third.series, third.index, third.times + 7000 * SECOND, third.values)  # /a has ended
+    assert [row[2] for row in added(later, derivation.extend(later))] == [10.0]
+    assert [used(mount, 7061) for mount in ("/b", "/a")] == [[30.0], []]
+    assert derivation.refused == 4
+    for day in range(1, 6):  # disks come and go
+        assert used(f"/{day}", 86_400 * day) == [30.0]
+    assert derivation.refused == 4
+    assert len(derivation._results) <= 2

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 
+from forewarn.telemetry import classic_histograms
 from forewarn.telemetry.histograms import HistogramState
 from forewarn.telemetry.otlp_metrics import decode_metrics
 from forewarn.telemetry.otlp_reference import decode_metrics_reference
@@ -265,6 +266,27 @@ def test_more_histograms_than_there_is_room_for_are_refused_and_old_ones_make_ro
     decode_metrics(many(range(200, 280), later), state)
     assert state.refused == 60
     assert sum("p50" in name for name in told(many(range(200, 280), later + SECOND), state)) == 80
+
+
+def test_more_classic_histograms_than_there_is_room_for_are_refused_and_old_ones_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(classic_histograms, "_MOST_FAMILIES", 2)
+    state = HistogramState()
+
+    def quantiles(pod: str, start: int) -> list[bool]:
+        """Whether there is one, in each of three scrapes."""
+        scrapes = [scrape(start + 15_000 * i, np.full(100 * i, 0.2), {"pod": pod}) for i in range(1, 4)]
+        return [any(".p50" in name for name in told(written(*series), state)) for series in scrapes]
+
+    assert [quantiles(pod, 0) for pod in ("a", "b")] == [[False, True, True]] * 2
+    assert quantiles("c", 0) == [False, False, False]
+    assert state.refused == 3
+    for day in range(1, 6):  # each day other pods
+        assert [quantiles(f"{pod}-{day}", 86_400_000 * day) for pod in "ab"] == [[False, True, True]] * 2
+    assert quantiles("c", 86_400_000 * 6) == [False, True, True]
+    assert quantiles("a", 86_400_000 * 6) == [False, True, True]  # it begins anew, with its own buckets
+    assert state.refused == 3
 
 
 @pytest.mark.parametrize("decode", [decode_metrics, decode_metrics_reference])
