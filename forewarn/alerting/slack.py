@@ -14,7 +14,7 @@ from forewarn.alerting.picture import alt_text, draw_forecast
 from forewarn.alerting.wording import digest_title, one_line
 
 if TYPE_CHECKING:
-    pass
+    from slack_sdk.errors import SlackApiError
 
 TIMEOUT_SECONDS = 10
 _LOUD = ("failed", "reopened", "raised")  # answers in the thread that the whole channel sees
@@ -25,6 +25,14 @@ _PERMANENT = (
     "msg_blocks_too_long",
     "no_text",
     "too_many_attachments",
+)
+_GONE = (  # the first message, or its channel, of an incident that was told before
+    "message_not_found",
+    "thread_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "channel_not_found",
+    "is_archived",
 )
 _ID = re.compile(r"[CGD][A-Z0-9]{8,}")
 logger = structlog.get_logger(__name__)
@@ -49,8 +57,10 @@ class SlackChannel:
 
     def send(self, notification: Notification) -> Receipt | None:
         """See Channel."""
-        root = next((dict(r) for r in notification.receipts if r.get("ts")), None)
-        return self._asking(lambda: self._reply(notification, root) if root else self._first(notification))
+        told = [dict(r) for r in notification.receipts if r.get("ts")]
+        own = [r for r in told if not r.get("digest")]
+        root = own[-1] if own else next(iter(told), None)  # the last: it may have been posted anew
+        return self._asking(lambda: self._again(notification, root) if root else self._first(notification))
 
     def send_digest(self, digest: Digest) -> Receipt | None:
         """See Channel."""
@@ -70,6 +80,17 @@ class SlackChannel:
         if new:
             self._picture(notification, receipt)
         return receipt
+
+    def _again(self, notification: Notification, root: dict[str, Any]) -> Receipt:
+        """In its thread, or as a new message where the first one was deleted or cannot be changed any more."""
+        from slack_sdk.errors import SlackApiError
+
+        try:
+            return self._reply(notification, root)
+        except SlackApiError as error:
+            if _code(error) not in _GONE:
+                raise
+            return self._first(notification)
 
     def _reply(self, notification: Notification, root: dict[str, Any]) -> Receipt:
         """Bring the first message up to date and, where it is more than new numbers, answer in its thread."""
@@ -155,9 +176,8 @@ class SlackChannel:
         try:
             return request()
         except SlackApiError as error:
-            answer: Any = error.response
-            code = str(answer.get("error", "")) if hasattr(answer, "get") else str(answer)
-            headers = getattr(answer, "headers", {}) or {}
+            code = _code(error)
+            headers = getattr(error.response, "headers", {}) or {}
             raise Undelivered(
                 f"Slack: {redacted(code or 'no answer', self._token)}{_HINTS.get(code, '')}", code in _PERMANENT,
                 retry_after(headers),
@@ -200,6 +220,12 @@ class SlackWebhookChannel:
         permanent = answer.body in _PERMANENT
         text = redacted(f"{answer.status_code} {answer.body}", self._url)
         raise Undelivered(f"Slack webhook: {text}", permanent, retry_after(answer.headers))
+
+
+def _code(error: "SlackApiError") -> str:
+    """Slack's word for what is wrong, '' where it gave none."""
+    answer: Any = error.response
+    return str(answer.get("error", "")) if hasattr(answer, "get") else str(answer)
 
 
 _HINTS = {

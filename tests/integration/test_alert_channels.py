@@ -202,7 +202,7 @@ def test_a_group_is_one_page_that_ends_with_its_last_incident(pagerduty: PagerDu
     both = Digest("batch", (of(risk(0)), of(risk(0), number=2)), False, "group", "https://x.example")
     receipt = channel.send_digest(both) or {}
     assert pagerduty.alerts == {"batch": "trigger"}
-    channel.send(of(risk(0), "resolved", receipts=(receipt,), shared=True))
+    channel.send(of(risk(0), "resolved", receipts=(receipt,), shared=(receipt,)))
     assert pagerduty.alerts == {"batch": "trigger"}
     channel.send(of(risk(0), "resolved", number=2, receipts=(receipt,)))
     assert pagerduty.alerts == {"batch": "resolve"} and pagerduty.errors == []
