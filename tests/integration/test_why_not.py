@@ -16,7 +16,7 @@ from forewarn.alerting.messages import Message
 from forewarn.alerting.silences import Silence
 from forewarn.cli.app import app
 from forewarn.incidents.records import Incident
-from forewarn.risk.records import Abstained
+from forewarn.risk.records import Abstained, FailureObserved, episode_of
 from forewarn.stores.archive import PostgresMetricArchive
 from forewarn.stores.audit import PostgresAudit
 from forewarn.stores.feedback import PostgresFeedback
@@ -113,6 +113,25 @@ def test_what_was_predicted_held_silenced_and_decided(ask: Any, database: Any, p
     assert found["decision"] == "alerter: withhold 'opened' on email: silence: by ann"
     early = f"{made.predicted_at - timedelta(hours=1):%Y-%m-%d %H:%M}"
     assert not {"risk", "incident", "decision"} & set(kinds(ask("shop/db", "--json", "--at", early)[1]))
+
+
+def test_an_unpredicted_failure_under_another_incident_is_no_calm(ask: Any, database: Any, postgres_url: str) -> None:
+    sample(postgres_url, "shop/api", "http.server.request.error_ratio", NOW)
+    failed = FailureObserved("shop/api", "http.server.request.error_ratio", "error_rate_climb", NOW, 0.06, 0.05)
+    episode = episode_of(failed.entity, failed.signal, failed.mode, NOW)
+    PostgresLedger(database).add_failure(failed, episode, predicted=False)
+    assert "it has failed, but that became no incident" in ask("shop/api")[1]
+    incidents, its_id = PostgresIncidents(database), str(uuid.uuid4())
+    incidents.put(Incident(
+        its_id, 1, "firing", "critical", "the pool of shop/db is full", "shop/db", POOL, "connection_exhaustion",
+        [episode], NOW, NOW, None, NOW, [], [], "It is full.",
+    ))  # fmt: skip
+    incidents.link(episode, its_id)
+    PostgresAudit(database).write("alerter", "grouped", episode, "shop/api depends on shop/db")
+    reasons, output = kinds(ask("shop/api", "--json")[1]), ask("shop/api")[1]
+    assert "there is an incident about it, but no message was decided on" in output
+    assert reasons["incident"] == "incident 'the pool of shop/db is full' is firing, severity critical"
+    assert reasons["decision"] == "alerter: grouped: shop/api depends on shop/db"
 
 
 def test_a_time_that_cannot_be_read_is_said(ask: Any, database: Any) -> None:

@@ -62,15 +62,21 @@ where entity = %(entity)s and failed_at <= %(at)s and coalesce(recovered_at, %(a
 _INCIDENTS = """
 select incident_id::text, title, state, severity, updated_at from incidents i where opened_at <= %(at)s and
 (updated_at > %(since)s or state in ('predicted', 'firing')) and (entity = %(entity)s or exists (
-    select from incident_episodes e join risks r using (episode)
-    where e.incident_id = i.incident_id and r.entity = %(entity)s))
+    select from incident_episodes e
+    where e.incident_id = i.incident_id and exists (
+        select from risks r where r.episode = e.episode and r.entity = %(entity)s
+        union all select from failures f where f.episode = e.episode and f.entity = %(entity)s)))
 order by updated_at desc limit 10
 """
 _DECISIONS = """
 select at, actor, action, reason from audit where at <= %(now)s and subject = any(%(subjects)s)
 order by audit_id desc limit 20
 """
-_EPISODES = "select distinct episode::text from risks where entity = %(entity)s and predicted_at > %(since)s limit 200"
+_EPISODES = """
+select episode::text from risks where entity = %(entity)s and predicted_at > %(since)s
+union select episode::text from failures where entity = %(entity)s and failed_at > %(since)s and episode is not null
+limit 200
+"""
 _HELD = """
 select channel, reason, held_for, why, next_attempt from outbox
 where incident_id = any(%s::uuid[]) and status = 'held' order by channel
@@ -160,6 +166,7 @@ def _verdict(entity: str, reasons: Sequence[Reason]) -> str:
         "held": "what was to be told of it is held back",
         "undelivered": "a channel did not take what was to be told of it",
         "incident": "there is an incident about it, but no message was decided on",
+        "failure": "it has failed, but that became no incident that people are told of",
         "risk": "it has predictions, but none became an incident that people are told of",
         "gap": "it has sent nothing, so nothing can be predicted",
         "no_limit": "none of its signals has a limit, and without one nothing is predicted",
