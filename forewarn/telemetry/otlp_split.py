@@ -20,6 +20,7 @@ REQUESTS: dict[Signal, type[Message]] = {
     "traces": ExportTraceServiceRequest,
 }
 _FIRST_FIELD = 0x0A  # tag of field 1, length-delimited: the resources of a request, the resource of an entry
+_LARGEST_KEPT = 4096  # bytes of a resource that is remembered with its entity; few are so large
 _PATHS: dict[Signal, tuple[str, ...]] = {
     "metrics": ("resource_metrics", "scope_metrics", "metrics"),
     "logs": ("resource_logs", "scope_logs", "log_records"),
@@ -42,7 +43,9 @@ def split_by_entity(payload: bytes) -> dict[str, bytes]:
     """
     parts: dict[str, list[bytes]] = {}
     for start, content, stop in _first_fields(payload):
-        parts.setdefault(_entity(_resource(payload[content:stop])), []).append(payload[start:stop])
+        resource = _resource(payload[content:stop])
+        entity = (_kept_entity if len(resource) < _LARGEST_KEPT else _entity)(resource)
+        parts.setdefault(entity, []).append(payload[start:stop])
     return {entity: entries[0] if len(entries) == 1 else b"".join(entries) for entity, entries in parts.items()}
 
 
@@ -126,6 +129,10 @@ def _resource(entry: bytes) -> bytes:
     return b"".join(entry[content:stop] for _, content, stop in _first_fields(entry))
 
 
-@lru_cache(maxsize=4096)
 def _entity(resource: bytes) -> str:
     return resource_entity(Resource.FromString(resource))
+
+
+@lru_cache(maxsize=4096)
+def _kept_entity(resource: bytes) -> str:
+    return _entity(resource)

@@ -6,6 +6,7 @@ looked up by their bytes on the wire. Samples become data points without Python 
 
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -27,7 +28,7 @@ _RESOURCE = {"job": "service.name", "namespace": "service.namespace", "instance"
 _POINT = struct.Struct("<BqBd")
 _STALE_POINT = struct.Struct("<BqBB")
 _TIME, _DOUBLE, _FLAGS, _NO_RECORDED_VALUE = 0x19, 0x21, 0x40, 1  # fields of a NumberDataPoint, and its flag
-_SERIES_KEPT = 1_000_000
+_SERIES_KEPT, _BYTES_KEPT = 1_000_000, 256 * 2**20
 _SEED = int.from_bytes(os.urandom(8), "little")
 
 
@@ -52,11 +53,11 @@ class Written:
     histograms: int
 
 
-_known: dict[bytes, _Known] = {}
-
-
 class _Memory:
-    """Series that were met: where their bytes are, by the hash of their labels. Emptied when full."""
+    """Series that were met: where their bytes are, by the hash of their labels. Emptied when full.
+
+    What one request adds comes on top of the limit of bytes.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()  # the doors read requests in several threads
@@ -66,6 +67,7 @@ class _Memory:
         self._keys, self._numbers = np.zeros(1024, np.uint64), np.full(1024, -1, np.int32)  # a hash table
         self._known, self._series = 0, np.zeros((512, walk.KNOWN), np.int64)
         self._groups: dict[tuple[str, bytes], int] = {}
+        self._group_bytes = 0
         self._pool, self._used = np.zeros(1 << 16, np.uint8), 0
 
     def encode(self, body: bytes, latest_ms: int) -> Written | None:
@@ -93,7 +95,7 @@ class _Memory:
         numbers = walk.look_up(found.keys, self._keys, self._numbers)
         if (numbers >= 0).all():
             return numbers
-        if self._known + len(numbers) > _SERIES_KEPT:
+        if self._known + len(numbers) > _SERIES_KEPT or self._used + self._group_bytes > _BYTES_KEPT:
             self._clear()
         for i in range(len(numbers)):
             numbers[i] = walk.look_up(found.keys[i : i + 1], self._keys, self._numbers)[0]
@@ -107,7 +109,9 @@ class _Memory:
         number = self._known
         if number == len(self._series):
             self._grow()
-        group = self._groups.setdefault((one.entity, one.resource), len(self._groups))
+        met = len(self._groups)
+        group = self._groups.setdefault((one.entity, one.resource), met)
+        self._group_bytes += len(one.resource) if group == met else 0
         name, attributes = self._stored(one.metric), self._stored(one.attributes)
         self._series[number] = group, one.counter, *name, *attributes
         walk.enter(key, number, self._keys, self._numbers)
@@ -158,7 +162,7 @@ def decode_write_request_reference(body: bytes, latest_ms: int = walk.LATEST_MS)
     samples = histograms = 0
     for series in request.timeseries:
         histograms += len(series.histograms)
-        known = _series(series)
+        known = _read_labels(series.labels)
         points = [_point(sample, known.attributes, latest_ms) for sample in series.samples]
         points = [point for point in points if point]
         if points:
@@ -170,18 +174,7 @@ def decode_write_request_reference(body: bytes, latest_ms: int = walk.LATEST_MS)
     return Written(requests, samples, histograms)
 
 
-def _series(series: TimeSeries) -> _Known:
-    key = b"\x00".join(series.labels)
-    known = _known.get(key)
-    if known is None:
-        known = _read_labels(series.labels)
-        if len(_known) >= _SERIES_KEPT:
-            _known.clear()
-        _known[key] = known
-    return known
-
-
-def _read_labels(raw: list[bytes]) -> _Known:
+def _read_labels(raw: Iterable[bytes]) -> _Known:
     try:
         labels = {label.name: label.value for label in map(Label.FromString, raw)}
     except DecodeError as error:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from unit.telemetry.otlp_messages import requests
 from unit.telemetry.test_otlp_metrics import rows
 
+from forewarn.telemetry import otlp_split
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_encode import encode_logs, encode_metrics
 from forewarn.telemetry.otlp_json import parse_json
@@ -64,3 +65,10 @@ def test_json_has_hexadecimal_ids() -> None:
     assert span.trace_id.hex() == "5b8efff798038103d269b633813fc60c"
     assert span.span_id.hex() == "eee19b7ec3c1b174"
     assert (span.entity, span.duration_seconds, span.error) == ("unknown", 0.25, True)
+
+
+@pytest.mark.parametrize(("length", "kept"), [(100, 1), (5000, 0)])
+def test_large_resources_are_not_remembered(length: int, kept: int) -> None:
+    otlp_split._kept_entity.cache_clear()
+    assert len(split_by_entity(metrics("e" * length, 1, 1))) == 1
+    assert otlp_split._kept_entity.cache_info().currsize == kept

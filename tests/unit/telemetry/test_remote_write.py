@@ -99,3 +99,15 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         _same(request.SerializeToString())
         _same(_request())
     assert remote_write._memory._known <= 2000
+
+
+@pytest.mark.parametrize("label", ["job", "path"])
+def test_the_memory_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
+    memory = remote_write._Memory()
+    monkeypatch.setattr(remote_write, "_memory", memory)
+    monkeypatch.setattr(remote_write, "_BYTES_KEPT", 100_000)
+    for number in range(60):
+        labels = {"__name__": "m", label: f"{number}-" + "x" * 5000}
+        _same(WriteRequest(timeseries=[_series(labels, [(1_700_000_000_000, 1.0)])]).SerializeToString())
+    assert len(memory._pool) + sum(len(resource) for _, resource in memory._groups) < 300_000
+    assert memory._known < 30
