@@ -33,6 +33,7 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app
 USER 10001:10001
+# threads and memory arenas by what a container may use, not by the processors of its host: as the embedded stack has it
 ENV PATH=/opt/venv/bin:$PATH \
     FOREWARN_HOME=/var/lib/forewarn \
     FOREWARN_BIND_HOST=0.0.0.0 \
@@ -43,5 +44,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     DO_NOT_TRACK=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    OMP_NUM_THREADS=2 \
+    OPENBLAS_NUM_THREADS=2 \
+    MKL_NUM_THREADS=2 \
+    NUMBA_NUM_THREADS=2 \
+    MALLOC_ARENA_MAX=2 \
     NUMBA_CACHE_DIR=/var/lib/forewarn/numba
 VOLUME /var/lib/forewarn

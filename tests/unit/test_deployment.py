@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
 from forewarn.config.settings import Settings
 from forewarn.services.metrics import MEANING
 from forewarn.services.stack.dagster_home import instance_of
+from forewarn.services.stack.environment import process_environment
 
 ROOT = Path(__file__).parents[2]
-KUBERNETES = ROOT / "deploy/kubernetes"
 SETTINGS = {f"FOREWARN_{name.upper()}" for name in Settings.model_fields}
 PROMTOOL = shutil.which("promtool")
 
@@ -154,47 +153,13 @@ def test_the_image_holds_what_the_code_is_made_of() -> None:
         assert f"COPY {package} {package}" in dockerfile
 
 
-def resources() -> list[tuple[str, dict[str, Any]]]:
-    named = load("deploy/kubernetes/kustomization.yaml")["resources"]
-    return [(name, r) for name in named for r in yaml.safe_load_all((KUBERNETES / name).read_text())]
-
-
-def test_kubernetes_resources_follow_their_schema() -> None:
-    known = [(name, r) for name, r in resources() if r["kind"] != "ScaledObject"]  # KEDA's own kind
-    assert len(known) > 20
-    for name, resource in known:
-        try:
-            kubernetes_validate.validate(resource, "1.31", strict=True)
-        except kubernetes_validate.ValidationError as error:
-            raise AssertionError(
-                f"{name}: {resource['kind']} {resource['metadata']['name']}: {error.message}"
-            ) from None
-
-
-def test_kubernetes_runs_what_compose_runs(compose: dict[str, Any]) -> None:
-    pods = {
-        r["metadata"]["name"]: r["spec"]["template"]["spec"] for _, r in resources() if "template" in r.get("spec", {})
-    }
-    assert set(pods) == set(ours(compose)) - {"kafka-source", "collector"}
-    for name, pod in pods.items():
-        command = pod["containers"][0]["command"]
-        assert [word.replace("$$", "$") for word in compose["services"][name]["command"]] == command
-        assert pod["securityContext"]["runAsNonRoot"]
-    told = next(r["data"] for _, r in resources() if r["kind"] == "ConfigMap")
-    assert {key for key in told if key.startswith("FOREWARN_")} <= SETTINGS
-
-
-def test_jobs_of_dagster_get_its_instance_file() -> None:
-    merged = KUBERNETES / "dagster-instance.yaml"
-    assert load("deploy/kubernetes/dagster-home.yaml") == instance_of(Path("/var/lib/dagster"), merged)
-    from dagster import Shape
-    from dagster._config import validate_config
-    from dagster_k8s import K8sRunLauncher
-
-    config = yaml.safe_load(merged.read_text())["run_launcher"]["config"]
-    assert validate_config(Shape(K8sRunLauncher.config_type()), config).success
-    (image,) = load("deploy/kubernetes/kustomization.yaml")["images"]
-    assert config["job_image"] == f"{image['newName']}:{image['newTag']}"
+def test_processes_of_the_image_have_the_threads_of_the_embedded_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = dict(re.findall(r"(\w+_NUM_THREADS|MALLOC_ARENA_MAX)=(\S+)", (ROOT / "Dockerfile").read_text()))
+    assert len(told) == 5
+    for name in told:
+        monkeypatch.delenv(name, raising=False)
+    embedded = process_environment(Settings(_env_file=None), "postgresql://", ROOT)  # type: ignore[call-arg]
+    assert told == {name: value for name, value in embedded.items() if name in told or name.endswith("_NUM_THREADS")}
 
 
 def test_dagster_loads_its_instance_with_the_docker_launcher(compose: dict[str, Any], tmp_path: Path) -> None:
