@@ -69,9 +69,6 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
     def policy() -> Policy:
         return watcher.policy()
 
-    def note(action: str, reason: str) -> None:
-        PostgresAudit(connection).write("alerter", action, "alerting file", reason[:2000])
-
     compose = Composer(settings.public_url, _signer(settings), policy)
     switchboard = Switchboard(settings, compose, count)
     causes = CauseFinder(url, settings, count)
@@ -83,6 +80,11 @@ def serve(settings: Settings, file: AlertingFile, stop: threading.Event, counter
     with leadership(url, stop) as connection:
         if connection is None:
             return
+        audit = PostgresAudit(connection)
+
+        def note(action: str, reason: str) -> None:
+            audit.write("alerter", action, "alerting file", reason[:2000])
+
         file.refresh(note)  # it may have changed while this alerter stood by, and the first sweep sends
         watcher = RuleWatcher(settings, lambda: file.policy, count)
         session = Session(connection, settings, policy, counters, wake, watcher)
