@@ -26,7 +26,6 @@ CHANNELS = 60
 TRAINING_ROWS = 20_000
 LEARNED_APART = 50  # entities with a detector of their own; the others take one of these: learning is not measured
 REPEATS = 7
-COMPILED = ("{method", "{built-in")  # what the profiler calls code that is not Python's own
 LIBRARIES = ("lightgbm/basic.py",)  # its Python frames around one call of the library
 
 

@@ -15,7 +15,6 @@ from benchmarks.streaming.broker import free_port
 
 MODULES = ("archiver", "connector", "alerter", "gateway")
 _SAYS = re.compile(r"PostgreSQL|connection (failed|refused)", re.IGNORECASE)
-_ALIVE = b"select pid from service_status where seen_at > now() - interval '5 s'"
 _PATIENCE_SECONDS = 60.0
 
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import psycopg
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from forewarn.stores.archive import SampleWriter, samples_table
@@ -83,8 +82,3 @@ def fill_archive(history: History, url: str, entities: int, days: int, hours: in
             )
             writer.write(connection, [batch])
         connection.execute("analyze metric_samples")
-
-
-def bytes_of(table: pa.Table) -> int:
-    """Memory of a table."""
-    return int(table.nbytes)

@@ -44,11 +44,6 @@ class Sample:
         return cls(features, at, steps, observed, weight, ones if inverse is None else inverse)
 
     @property
-    def leads_to_failure(self) -> NDArray[np.bool_]:
-        """Rows that a failure follows within the longest horizon."""
-        return np.asarray(self.steps <= HORIZON_STEPS[-1])
-
-    @property
     def weight_of_failure(self) -> F64:
         """[n] weight of each row's failure, for rows that lead to one."""
         bins = np.searchsorted(HORIZON_STEPS, self.steps, side="left")

@@ -61,21 +61,6 @@ class Health:
         """Share of the batches on which the model failed."""
         return self.errors / max(self.batches, 1)
 
-    @property
-    def alert_share(self) -> float:
-        """Share of the rows that were not abstained from with a probability from the threshold on."""
-        return self.alerts / max(self.rows - self.abstained, 1)
-
-    @property
-    def opened_per_1000_rows(self) -> float:
-        """Risks told for the first time, for each 1,000 rows."""
-        return 1000.0 * self.opened / max(self.rows, 1)
-
-    @property
-    def abstained_share(self) -> float:
-        """Share of the rows of which nothing was predicted."""
-        return self.abstained / max(self.rows, 1)
-
 
 _WRITE = """
 insert into model_health (model_version, role, instance, minute, batches, rows, abstained, alerts, opened, errors,

@@ -14,8 +14,7 @@ from forewarn.stores.feedback import Feedback, PostgresFeedback, new_id
 from forewarn.stores.incidents import PostgresIncidents
 from forewarn.stores.ledger import PostgresLedger
 from forewarn.stores.outbox import PostgresOutbox
-from forewarn.stores.past_incidents import last_like, openings
-from forewarn.stores.views.similar import similar_to
+from forewarn.stores.past_incidents import last_like, openings, similar_incidents
 
 
 @pytest.fixture
@@ -48,10 +47,9 @@ def test_the_last_one_like_it_is_told_with_its_mending(connection: psycopg.Conne
 
 def test_the_page_of_a_risk_shows_incidents_like_it(connection: psycopg.Connection[Any]) -> None:
     now = next(i for i in PostgresIncidents(connection).open_incidents("shop") if i.entity == "shop/db")
-    (like,) = similar_to(connection, now.incident_id)
+    (like,) = similar_incidents(connection, now)
     assert like.similarity == 1.0 and like.past.mended_after_seconds == 1500.0
     assert (like.past.verdict, like.past.note, like.past.author) == ("confirmed", "raised the pool to 140", "ada")
-    assert similar_to(connection, new_id()) == []
 
 
 def test_openings_are_first_predictions_and_failures_nobody_predicted(connection: psycopg.Connection[Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from forewarn.config.threads import threads_for
 from forewarn.forecasting.capacity.horizons import HOURS, LEVELS, TINY, Floats, came, increasing
 from forewarn.forecasting.capacity.paths import DAY, PATHS, WEEK, gains
-from forewarn.forecasting.capacity.signal_class import CLASSES, class_of
+from forewarn.forecasting.capacity.signal_class import class_of
 from forewarn.forecasting.simple import robust_slope
 
 FEATURES_VERSION = 1
@@ -133,8 +133,3 @@ def target_of(values: Floats, at: int) -> Floats:
     """[S, K] arcsinh((maximum of the next h cells - last cell before `at`) / unit); NaN beyond the end."""
     past = values[:, :at]
     return np.clip(np.arcsinh((came(values, at) - past[:, -1:]) / unit_of(past)[:, None]), -_FAR, _FAR)
-
-
-def classes_named(past: Floats) -> list[str]:
-    """The class of each series, by name."""
-    return [CLASSES[i] for i in class_of(past)]
