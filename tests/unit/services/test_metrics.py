@@ -47,9 +47,11 @@ def test_a_port_that_is_taken_is_named() -> None:
             pass
 
 
-def test_without_a_port_nothing_is_served() -> None:
-    with MetricsServer(Settings(_env_file=None), "alerter", {}):
-        pass
+def test_without_a_port_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[object] = []
+    monkeypatch.setattr("forewarn.services.metrics.start_http_server", lambda *arguments: served.append(arguments))
+    with MetricsServer(Settings(metrics_port=0, _env_file=None), "alerter", {}):
+        assert served == []
 
 
 def test_what_the_code_counts_has_a_meaning() -> None:
