@@ -290,6 +290,7 @@ class Life:
 
     def note(self, name: str, reason: str, met: bool = True) -> None:
         at = self.now() if hasattr(self, "clock") else (self.history.event_time if hasattr(self, "history") else None)
+        reason = reason.replace(f"{self.home}/", "")  # a folder of this run alone
         self.steps.append(Step(name, at, time.monotonic() - self.began, reason, met))
         self.console.print(
             f"{self.steps[-1].wall_seconds:6.0f} s  {at and format(at, '%m-%d %H:%M')}  {name}: {reason}",

@@ -62,3 +62,14 @@ def test_a_benchmark_without_its_data_says_that_it_is_skipped(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == max(len(sets), 1)
     assert all(line.startswith("skipped: ") for line in lines)
+
+
+def test_results_name_no_folder_of_one_run(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from benchmarks.model_lifecycle.end_to_end import Life, World
+
+    life = Life(tmp_path, World(), Console(quiet=True))
+    life.note("rolled back", f"it cannot be loaded: {tmp_path}/bentoml/models/hazard.txt differs")
+    assert life.steps[-1].reason == "it cannot be loaded: bentoml/models/hazard.txt differs"
+    assert not [path for path in (ROOT / "benchmarks/results").glob("*.json") if "/tmp/" in path.read_text()]
