@@ -25,6 +25,7 @@ def doctor(
     gateway: _Url = "",
     predictor: _Url = "",
     dashboard: _Url = "",
+    dagster: _Url = "",
 ) -> None:
     """Look for wrong settings, ports, tokens, clocks, permissions and versions, and say how each is mended.
 
@@ -35,7 +36,8 @@ def doctor(
     findings = []
     console = Console(highlight=False)
     with Console(stderr=True).status("Looking …"):
-        for finding in examine(settings, {"gateway": gateway, "predictor": predictor, "dashboard": dashboard}):
+        elsewhere = {"gateway": gateway, "predictor": predictor, "dashboard": dashboard, "dagster": dagster}
+        for finding in examine(settings, elsewhere):
             findings.append(finding)
     if as_json:
         sys.stdout.write(json.dumps([asdict(f) for f in findings], indent=2) + "\n")

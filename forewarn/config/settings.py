@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     kafka_certificate_file: Path | None = Field(None, description="Our certificate, where the broker asks for one.")
     kafka_key_file: Path | None = Field(None, description="The key of that certificate.")
     kafka_partitions: int = Field(4, ge=1, description="Partitions of each topic that is created.")
+    kafka_replication: int = Field(
+        -1, ge=-1, description="Copies of each topic that is created, 3 in a cluster; -1: the broker's default."
+    )
     kafka_log_topics: str = Field(
         "", description="Topics with logs in JSON that others write (rsyslog, Fluent Bit), separated by commas."
     )

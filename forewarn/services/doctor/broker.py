@@ -6,7 +6,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from forewarn.config.settings import Settings
 from forewarn.services.doctor.finding import Finding, ok, unknown, warning, wrong
@@ -16,6 +16,7 @@ from forewarn.stores.log_ends import end_offsets
 from forewarn.telemetry import topics
 
 _SECONDS = 5.0
+_CLUSTER = 3  # brokers, from which on a topic can do without one of them
 
 
 def examine_broker(settings: Settings) -> Iterator[Finding]:
@@ -25,12 +26,13 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
     address = settings.kafka_bootstrap
     try:
         admin = AdminClient({**reach(address), "error_cb": heard.append, "log_level": 0})
-        found = admin.list_topics(timeout=_SECONDS).topics
+        cluster = admin.list_topics(timeout=_SECONDS)
     except KafkaException as error:
         yield _away(settings, [error.args[0], *heard])
         yield unknown("Topics", "the broker does not answer")
         return
     yield ok("Broker", address)
+    found = cluster.topics
     missing = sorted(set(topics.ALL) - set(found))
     if missing:
         yield wrong(
@@ -46,6 +48,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield ok("Topics", f"{len(counts)} topics of {counts[topics.METRICS]} partitions")
+    yield from _copies(cluster)
     letters = sum(end_offsets(address, [topics.DEAD_LETTERS], _SECONDS).values())
     if letters:
         yield warning(
@@ -54,6 +57,17 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield ok("Dead letters", "none")
+
+
+def _copies(cluster: ClusterMetadata) -> Iterator[Finding]:
+    """A cluster that could keep copies of our topics, and does not."""
+    single = [name for name in topics.ALL if any(len(p.replicas) < 2 for p in cluster.topics[name].partitions.values())]
+    if single and len(cluster.brokers) >= _CLUSTER:
+        yield warning(
+            "Topics", f"{len(cluster.brokers)} brokers, one of which alone has a part of: {', '.join(single)}",
+            "FOREWARN_KAFKA_REPLICATION=3 before topics are made; those that are there: kafka-reassign-partitions, or "
+            "rpk topic alter-config NAME --set replication.factor=3",
+        )  # fmt: skip
 
 
 def _doors(settings: Settings) -> list[Door]:

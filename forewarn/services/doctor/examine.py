@@ -13,7 +13,7 @@ from forewarn.services.doctor.servers import examine_servers
 def examine(settings: Settings, elsewhere: Mapping[str, str] | None = None) -> Iterator[Finding]:
     """Each finding as soon as it is known; a check that breaks is told and the others go on.
 
-    elsewhere: URLs of gateway, predictor, dashboard that run on other machines.
+    elsewhere: URLs of gateway, predictor, dashboard, dagster that run elsewhere.
     """
     for name, findings in (
         ("Host", examine_host(settings)),

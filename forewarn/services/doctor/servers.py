@@ -18,7 +18,7 @@ Ask = Callable[[httpx.Client], Finding]
 
 
 def examine_servers(settings: Settings, elsewhere: Mapping[str, str] | None = None) -> Iterator[Finding]:
-    """Each is asked by itself. elsewhere: URLs of gateway, predictor, dashboard that run on other machines."""
+    """Each is asked by itself. elsewhere: URLs of gateway, predictor, dashboard, dagster that run elsewhere."""
     told = {name: url.rstrip("/") for name, url in (elsewhere or {}).items() if url}
     if settings.tls_certificate_file or settings.tls_key_file:
         yield _certificate(settings)
