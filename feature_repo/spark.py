@@ -1,6 +1,7 @@
 """Spark by configuration (FOREWARN_OFFLINE_STORE=spark): its session, and the history as a source that it reads."""
 
 import os
+import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,12 +27,14 @@ def offline_config(settings: Settings) -> dict[str, Any]:
             "FOREWARN_OFFLINE_STORE=spark needs PySpark and Java 8, 11 or 17: install `forewarn[spark]` where Dagster "
             "runs, or leave the setting out"
         )
+    (_scratch(settings) / "tmp").mkdir(parents=True, exist_ok=True)  # Java does not make it
     return {"type": STORE, "spark_conf": spark_conf(settings)}
 
 
 def spark_conf(settings: Settings) -> dict[str, str]:
     """Spark's settings: ours for this machine, FOREWARN_SPARK_CONF over them, and what must be so over both."""
-    scratch = settings.home.absolute() / "spark"
+    scratch = _scratch(settings)
+    unpacked = f"-Djava.io.tmpdir={shlex.quote(str(scratch / 'tmp'))}"  # native libraries: /tmp may be noexec
     ours = {
         "spark.master": "local[*]",
         "spark.app.name": "forewarn",
@@ -39,6 +42,8 @@ def spark_conf(settings: Settings) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.sql.shuffle.partitions": "32",
+        "spark.driver.extraJavaOptions": unpacked,
+        "spark.executor.extraJavaOptions": unpacked,
         **{f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD},
     }
     told = ours | settings.spark_conf
@@ -46,6 +51,10 @@ def spark_conf(settings: Settings) -> dict[str, str]:
         alone = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         told = alone | {"spark.local.dir": str(scratch / "local")} | told
     return told | _ALWAYS
+
+
+def _scratch(settings: Settings) -> Path:
+    return settings.home.absolute() / "spark"
 
 
 def spark_session(settings: Settings) -> "SparkSession":
