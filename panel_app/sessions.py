@@ -17,6 +17,7 @@ from panel_app.access import EDITOR, Access
 from panel_app.live import Live
 from panel_app.pages.page import Page
 from panel_app.rendering import Frame, asset, environment, render
+from panel_app.sign_in import sign_in_of
 from panel_app.watcher import Reading, Watcher
 
 logger = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ class Session:
         names = (*page.sections, "result") if page.act else page.sections
         if access.role_of(self._user) is None:
             raise PermissionError("nobody is signed in")
+        self._signed_in = sign_in_of(access)
         self._pieces = {name: Live(on_submit=self._answer, reader=reader, piece=name) for name in names}
         self._status = Live(content=False, piece="status")
         self._charts = page.charts(charts.DARK if self._theme == "dark" else charts.LIGHT)
@@ -53,10 +55,10 @@ class Session:
 
     def _begin(self) -> None:
         question = self._page.question(self._arguments)
-        known, leave = self._watcher.watch(self._key, question, self._page.every, self._told)
+        known, self._leave = self._watcher.watch(self._key, question, self._page.every, self._told)
         self._show(known)
         pn.state.onload(self._begin_to_listen)
-        pn.state.on_session_destroyed(lambda context: leave())
+        pn.state.on_session_destroyed(lambda context: self._leave())
 
     def _begin_to_listen(self) -> None:
         """Only now: what is sent to a document that the browser is still fetching can be lost."""
@@ -74,10 +76,24 @@ class Session:
         self._show(self._newest)
 
     def _show(self, reading: Reading) -> None:
+        if not self._signed_in():
+            self._sign_out()
+            return
         known_at = datetime.fromtimestamp(reading.at, UTC) if reading.answer is not None else None
         self._set_status(render("status.html", problem=reading.problem, known_at=known_at))
         if isinstance(reading.answer, Frame):
             self._show_frame(reading.answer)
+
+    def _sign_out(self) -> None:
+        """Empty the page, which stays open in the browser, and send it nothing more."""
+        self._leave()
+        for piece in self._pieces.values():
+            piece.html = ""
+        for source in self._sources.values():
+            source.data = {c: [] for c in source.column_names}
+        for chart in self._charts.values():
+            chart.figure.visible = False
+        self._set_status(render("signed_out.html"))
 
     def _set_status(self, html: str) -> None:
         if self._status.html != html:
@@ -100,6 +116,9 @@ class Session:
                 chart.figure.visible = any(len(c) for s in chart.sources.values() for c in s.data.values())
 
     def _answer(self, action: str, fields: dict[str, str]) -> None:
+        if not self._signed_in():
+            self._sign_out()
+            return
         if self._access.role_of(self._user) != EDITOR:
             logger.warning("a reader may not answer", page=self._page.name, user=self._user)
             self._say("", "You may read this, not answer or change it; ask an editor.")

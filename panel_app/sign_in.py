@@ -1,11 +1,12 @@
 """Signing in by name and password, on top of Panel's authentication; by a provider: see provider_sign_in."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
 from panel.auth import BasicAuthProvider, BasicLoginHandler, _validate_next_url
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, decode_signed_value
 
 from forewarn.alerting.links import read_key
 from forewarn.config.settings import Settings
@@ -94,10 +95,24 @@ def server_options(settings: Settings, access: Access) -> dict[str, Any]:
     return {"auth_provider": FileAuth(access, secure), "cookie_secret": key}
 
 
+def sign_in_of(access: Access) -> Callable[[], bool]:
+    """Whether the reader of the page that is being built may still see it, whenever that is asked later."""
+    if not access.on:
+        return lambda: True
+    user, cookie, key, days = pn.state.user, pn.state.cookies.get("user"), pn.config.cookie_secret, _days(access)
+    return lambda: (
+        access.role_of(user) is not None and decode_signed_value(key, "user", cookie, max_age_days=days) is not None
+    )
+
+
 def require_reader(handler: RequestHandler, access: Access) -> None:
     """Raises HTTPError 403 where who asks is not signed in."""
     if not access.on:
         return
-    raw = handler.get_secure_cookie("user", max_age_days=DAYS if access.file is not None else pn.config.oauth_expiry)
+    raw = handler.get_secure_cookie("user", max_age_days=_days(access))
     if access.role_of(raw.decode("utf-8", "replace") if raw else None) is None:
         raise HTTPError(403, reason="Sign in first")
+
+
+def _days(access: Access) -> float:
+    return DAYS if access.file is not None else float(pn.config.oauth_expiry)
