@@ -14,6 +14,7 @@ from forewarn.risk.quantities import format_duration, format_share
 from forewarn.stores.feedback import PostgresFeedback
 from forewarn.stores.metric_series import stored_series
 from forewarn.stores.silences import PostgresMaintenance
+from forewarn.stores.views import why_not_statements as statements
 from forewarn.telemetry.limits import limit_pairs, limited_signal
 from forewarn.telemetry.samples import namespace_of
 
@@ -21,80 +22,6 @@ GAP = timedelta(minutes=5)
 LOOK_BACK = timedelta(days=1)
 _MOST = 20
 _ABOUT_ENTITY = ("entity", "namespace", "name")
-
-_KNOWN = """
-select distinct entity from (select entity from metric_series union all select entity from abstentions
-union all select distinct entity from risks union all select entity from log_templates
-union all select client from service_edges union all select server from service_edges) e
-"""
-_LAST_SAMPLE = """
-select max(last.time) from metric_series s, lateral (
-    select time from metric_samples m where m.series_id = s.series_id and m.time <= %(at)s
-    order by time desc limit 1) last
-where s.entity = %(entity)s
-"""
-_ABSTENTIONS = """
-select signal, reason, time from (
-    select distinct on (signal) signal, reason, time from abstention_history
-    where entity = %(entity)s and time <= %(at)s order by signal, time desc) newest
-where reason <> ''
-union all
-select signal, reason, at from abstentions a where entity = %(entity)s and reason <> '' and at <= %(at)s
-and not exists (select from abstention_history h where h.entity = a.entity and h.signal = a.signal)
-order by 3 desc
-"""
-_RISKS = """
-select distinct on (r.episode) r.signal, r.mode, r.state, r.predicted_at, r.expires_at, r.probability, o.outcome,
-       o.resolved_at
-from risks r left join outcomes o using (risk_id)
-where r.entity = %(entity)s and r.predicted_at <= %(at)s and r.predicted_at > %(since)s
-order by r.episode, r.revision desc
-"""
-_BELOW = """
-select distinct on (signal) signal, mode, predicted_at, horizon_seconds, probability, threshold from shadow_predictions
-where entity = %(entity)s and role = 'champion' and state = 'sample' and predicted_at <= %(at)s
-and predicted_at > %(since)s order by signal, predicted_at desc
-"""
-_FAILURES = """
-select signal, mode, failed_at, recovered_at, predicted from failures
-where entity = %(entity)s and failed_at <= %(at)s and coalesce(recovered_at, %(at)s) > %(since)s order by failed_at desc
-"""
-_INCIDENTS = """
-select incident_id::text, title, state, severity, updated_at from incidents i where opened_at <= %(at)s and
-(updated_at > %(since)s or state in ('predicted', 'firing')) and (entity = %(entity)s or exists (
-    select from incident_episodes e
-    where e.incident_id = i.incident_id and exists (
-        select from risks r where r.episode = e.episode and r.entity = %(entity)s
-        union all select from failures f where f.episode = e.episode and f.entity = %(entity)s)))
-order by updated_at desc limit 10
-"""
-_DECISIONS = """
-select at, actor, action, reason from audit where at <= %(now)s and subject = any(%(subjects)s)
-order by audit_id desc limit 20
-"""
-_EPISODES = """
-select episode::text from risks where entity = %(entity)s and predicted_at > %(since)s
-union select episode::text from failures where entity = %(entity)s and failed_at > %(since)s and episode is not null
-limit 200
-"""
-_HELD = """
-select channel, reason, held_for, why, next_attempt from outbox
-where incident_id = any(%s::uuid[]) and status = 'held' order by channel
-"""
-_RESPONSES = """
-select response, status, held_for, held_why, outcome, decided_by, proposed_at, expires_at from responses
-where (incident_id = any(%(ids)s::uuid[]) or entity = %(entity)s)
-and proposed_at <= %(now)s and proposed_at > %(now)s - interval '1 day' order by proposed_at desc limit 20
-"""
-_SENT = """
-select channel, reason, sent_at from outbox where incident_id = any(%s::uuid[]) and status = 'sent' and sent_at <= %s
-order by sent_at desc limit 20
-"""
-_FAILED = """
-select channel, reason, last_error from outbox
-where incident_id = any(%s::uuid[]) and (status = 'failed' or (status = 'pending' and last_error is not null))
-"""
-_CONTROL = "select at, raised, reason from alarm_control where at <= %s order by control_id desc limit 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +61,13 @@ class Question:
 def why_not(connection: psycopg.Connection[Any], question: Question) -> WhyNot:
     """What is known and what was decided. Event time is the namespace's clock, else the wall clock. Reads only."""
     q = question
-    entities = [name for (name,) in connection.execute(_KNOWN.encode())]
+    entities = [name for (name,) in connection.execute(statements.KNOWN.encode())]
     if q.entity not in entities:
         return _unknown(q, entities)
     clock = _one(connection, "select at from watermarks where namespace = %s", namespace_of(q.entity))
     at = q.at or clock or q.now
     values = {"entity": q.entity, "at": at, "since": at - LOOK_BACK, "now": q.at or q.now}
-    incidents = connection.execute(_INCIDENTS.encode(), values).fetchall()
+    incidents = connection.execute(statements.INCIDENTS.encode(), values).fetchall()
     ids = [row[0] for row in incidents]
     predicting = [*_telemetry(connection, q.entity, at), *_abstentions(connection, q.entity, at)]
     about = [*_risks(connection, values, at), *_failures(connection, values)]
@@ -191,7 +118,7 @@ def _telemetry(connection: psycopg.Connection[Any], entity: str, at: datetime) -
     if not series:
         return [Reason("gap", f"{entity} sends no metrics: only logs, spans or calls of others are known of it")]
     reasons = []
-    last = _one(connection, _LAST_SAMPLE, {"entity": entity, "at": at})
+    last = _one(connection, statements.LAST_SAMPLE, {"entity": entity, "at": at})
     if last is None:
         reasons.append(Reason("gap", "the archive holds no samples of it from before"))
     elif at - last > GAP:
@@ -211,7 +138,7 @@ def _telemetry(connection: psycopg.Connection[Any], entity: str, at: datetime) -
 
 
 def _abstentions(connection: psycopg.Connection[Any], entity: str, at: datetime) -> list[Reason]:
-    rows = connection.execute(_ABSTENTIONS.encode(), {"entity": entity, "at": at}).fetchall()
+    rows = connection.execute(statements.ABSTENTIONS.encode(), {"entity": entity, "at": at}).fetchall()
     found = [Reason("abstains", f"of {signal} nothing is said since {_time(when)}: {reason}", when)
              for signal, reason, when in rows[:_MOST]]  # fmt: skip
     more = len(rows) - _MOST
@@ -220,12 +147,14 @@ def _abstentions(connection: psycopg.Connection[Any], entity: str, at: datetime)
 
 def _risks(connection: psycopg.Connection[Any], values: Mapping[str, Any], at: datetime) -> list[Reason]:
     found = []
-    for signal, mode, state, when, expires, p, outcome, resolved in connection.execute(_RISKS.encode(), values):
+    for signal, mode, state, when, expires, p, outcome, resolved in connection.execute(
+        statements.RISKS.encode(), values
+    ):
         became = f"{outcome} at {_time(resolved)}" if outcome else "withdrawn" if state == "withdrawn" else ""
         became = became or ("open" if expires > at else "past its horizon")
         text = f"{mode} of {signal} was predicted {_time(when)} with {format_share(p)}: {became}"
         found.append(Reason("risk", text, when))
-    for signal, mode, when, horizon, p, threshold in connection.execute(_BELOW.encode(), values):
+    for signal, mode, when, horizon, p, threshold in connection.execute(statements.BELOW.encode(), values):
         if p < threshold:
             text = (
                 f"{mode} of {signal} within {format_duration(horizon)} had a probability of {format_share(p)} at "
@@ -237,7 +166,7 @@ def _risks(connection: psycopg.Connection[Any], values: Mapping[str, Any], at: d
 
 def _failures(connection: psycopg.Connection[Any], values: Mapping[str, Any]) -> list[Reason]:
     found = []
-    for signal, mode, failed_at, recovered_at, predicted in connection.execute(_FAILURES.encode(), values):
+    for signal, mode, failed_at, recovered_at, predicted in connection.execute(statements.FAILURES.encode(), values):
         end = f", over since {_time(recovered_at)}" if recovered_at else ""
         foreseen = "as predicted" if predicted else "not predicted"
         found.append(Reason("failure", f"{signal} ({mode}) failed {_time(failed_at)}, {foreseen}{end}", failed_at))
@@ -246,13 +175,13 @@ def _failures(connection: psycopg.Connection[Any], values: Mapping[str, Any]) ->
 
 def _messages(connection: psycopg.Connection[Any], ids: Sequence[str], now: datetime) -> list[Reason]:
     sent = [Reason("told", f"'{reason}' on {channel}, {_time(when)}", when)
-            for channel, reason, when in connection.execute(_SENT.encode(), (list(ids), now))]  # fmt: skip
+            for channel, reason, when in connection.execute(statements.SENT.encode(), (list(ids), now))]  # fmt: skip
     held = [
         Reason("held", f"'{reason}' on {channel} is held ({code}): {why}" + _until(due))
-        for channel, reason, code, why, due in connection.execute(_HELD.encode(), (list(ids),))
+        for channel, reason, code, why, due in connection.execute(statements.HELD.encode(), (list(ids),))
     ]
     failed = [Reason("undelivered", f"{channel} did not take '{reason}': {error or 'no reason was given'}")
-              for channel, reason, error in connection.execute(_FAILED.encode(), (list(ids),))]  # fmt: skip
+              for channel, reason, error in connection.execute(statements.FAILED.encode(), (list(ids),))]  # fmt: skip
     return [*sent, *held, *failed]
 
 
@@ -260,7 +189,7 @@ def _responses(connection: psycopg.Connection[Any], ids: Sequence[str], q: Quest
     """What was proposed, and why it was not done or is not done yet."""
     values = {"ids": list(ids), "entity": q.entity, "now": q.at or q.now}
     found = []
-    for name, status, code, why, outcome, by, at, expires in connection.execute(_RESPONSES.encode(), values):
+    for name, status, code, why, outcome, by, at, expires in connection.execute(statements.RESPONSES.encode(), values):
         held = f" and is held ({code}): {why}" if code else ""
         said = {
             "proposed": f"waits for an approval until {_time(expires)}{held}",
@@ -295,15 +224,17 @@ def _of_entity(match: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _threshold(connection: psycopg.Connection[Any], now: datetime) -> list[Reason]:
-    row = connection.execute(_CONTROL.encode(), (now,)).fetchone()
+    row = connection.execute(statements.CONTROL.encode(), (now,)).fetchone()
     if row is None or row[1] <= 0.0:
         return []
     return [Reason("threshold", f"the threshold of paging is raised since {_time(row[0])}: {row[2]}", row[0])]
 
 
 def _decisions(connection: psycopg.Connection[Any], ids: Sequence[str], values: Mapping[str, Any]) -> list[Reason]:
-    episodes = [episode for (episode,) in connection.execute(_EPISODES.encode(), values)]
-    rows = connection.execute(_DECISIONS.encode(), {"subjects": [*ids, *episodes], "now": values["now"]}).fetchall()
+    episodes = [episode for (episode,) in connection.execute(statements.EPISODES.encode(), values)]
+    rows = connection.execute(
+        statements.DECISIONS.encode(), {"subjects": [*ids, *episodes], "now": values["now"]}
+    ).fetchall()
     return [Reason("decision", f"{actor}: {action}: {reason}", at) for at, actor, action, reason in rows]
 
 
