@@ -90,6 +90,7 @@ def test_mlflow_has_a_database_on_the_server_of_ours(tmp_path: Path, address: st
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "POSTGRES_URL": address}
     told = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert f"--backend-store-uri {database} " in told.stdout, told.stderr
+    assert "--workers 1 " in told.stdout  # more do not fit into the container's memory
 
 
 def test_compose_starts_modules_that_exist(compose: dict[str, Any]) -> None:
@@ -129,6 +130,30 @@ def test_every_container_is_bounded_and_watched(compose: dict[str, Any]) -> None
         assert name not in ours(compose) or (service["read_only"] and service["cap_drop"] == ["ALL"]), name
         image = service.get("image", "")
         assert re.search(r":v?\d+\.\d+\.\d+", image), f"{name}: {image} is not pinned"
+
+
+def test_loki_forgets(compose: dict[str, Any]) -> None:
+    loki = compose["services"]["loki"]
+    assert loki["command"] == ["-config.file=/etc/forewarn/loki.yaml"]
+    assert "./deploy/loki:/etc/forewarn:ro" in loki["volumes"]
+    told = load("deploy/loki/loki.yaml")
+    assert told["limits_config"]["retention_period"] == "720h"
+    assert told["compactor"]["retention_enabled"] and told["compactor"]["delete_request_store"] == "filesystem"
+    assert told["common"]["path_prefix"] == "/loki"  # the volume
+
+
+def test_prometheus_asks_redpanda_only_where_it_can_be_reached(compose: dict[str, Any]) -> None:
+    jobs = {job["job_name"]: job for job in load("deploy/prometheus/prometheus.yml")["scrape_configs"]}
+    assert jobs["redpanda"]["file_sd_configs"] == [{"files": ["brokers/*.yml"]}]
+    assert "./deploy/prometheus:/etc/prometheus:ro" in compose["services"]["prometheus"]["volumes"]
+    (admin,) = load("deploy/redpanda/redpanda.yaml")["redpanda"]["admin"]
+    assert admin["address"] == "127.0.0.1"
+    assert load("docker-compose.secure.yml")["services"]["prometheus"] == {"tmpfs": ["/etc/prometheus/brokers"]}
+
+
+def test_the_collector_has_the_name_of_its_host(compose: dict[str, Any]) -> None:
+    collector = compose["services"]["collector"]
+    assert collector["uts"] == "host" and "hostname" not in collector
 
 
 def test_no_secret_stands_in_the_files() -> None:
@@ -175,8 +200,12 @@ def test_dagster_loads_its_instance_with_the_docker_launcher(compose: dict[str, 
         assert not loaded.telemetry_enabled
     assert launcher.image == compose["services"]["dagster-daemon"]["image"]
     assert launcher.networks == [f"{compose['name']}_default"]
+    of_the_container = {"FOREWARN_BIND_HOST", "FOREWARN_METRICS_PORT"}  # a run serves nothing
     given = set(compose["services"]["dagster-daemon"]["environment"]) | {"DAGSTER_POSTGRES_URL"}
-    assert set(launcher.env_vars) <= given
+    assert set(launcher.env_vars) == given - of_the_container  # one that is not set there would fail each launch
+    mounted = [volume.split(":")[1] for volume in launcher.container_kwargs["volumes"]]
+    assert "/app/.env" in mounted, "runs have other settings than the services"
+    assert "WORKDIR /app" in (ROOT / "Dockerfile").read_text()
     volume = launcher.container_kwargs["volumes"][0].partition(":")
     assert volume[0] in {f"{compose['name']}_{name}" for name in compose["volumes"]}
     named = {path for s in load(LAUNCHER)["services"].values() for v in s["volumes"] for path in v.split(":")[:1]}
