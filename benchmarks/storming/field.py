@@ -53,7 +53,7 @@ class MailServer:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         """Called by aiosmtpd for each mail."""
         mail = message_from_bytes(envelope.content)
-        subject = re.sub(r"\s+", " ", str(make_header(decode_header(mail["Subject"]))))
+        subject = re.sub(r"\s+", " ", str(make_header(decode_header(mail["Subject"])))).strip()  # a long one is folded
         self.mails.append(Mail(time.time(), mail["Message-ID"], subject, mail["X-Forewarn-Incident"] or ""))
         return "250 OK"
 
