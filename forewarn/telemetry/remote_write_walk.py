@@ -15,7 +15,7 @@ I64 = NDArray[np.int64]
 
 _FIRST, _SAMPLES, _HISTOGRAMS = 0x0A, 0x12, 0x22  # fields of a TimeSeries; 1 are its labels
 _VALUE, _TIMESTAMP = 0x09, 0x10  # of a Sample
-LATEST_MS = 2**63 // 10**6 - 1
+LATEST_MS = (2**63 - 1) // 10**6  # the last that is a time in nanoseconds
 _STALE = 0x7FF0000000000002  # the value that tells that a series has ended
 _EXPONENT, _MANTISSA = 0x7FF0000000000000, 0x000FFFFFFFFFFFFF
 _NUMBER, _FLAG = 18, 11  # bytes of a data point with a value, and of one that says NO_RECORDED_VALUE
