@@ -89,7 +89,7 @@ def _inhibits(rule: Inhibition, source: Case, target: Case, situation: Situation
         return True
     one, other = target.incident, source.incident
     words = words_of(one.mode, one.signal)
-    if not words.objective and words_of(other.mode, other.signal).silent and other.failed_at is None:
+    if other.failed_at is None and not words.feels(words_of(other.mode, other.signal)):
         return False  # a disk that is not full yet uses up nobody's connections
     hops = situation.hops(one.entity, other.entity)
     return hops is not None and 0 < hops <= words.calls_from_cause

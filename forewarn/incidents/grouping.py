@@ -236,9 +236,9 @@ def may_follow(symptom: Episode, cause: Episode, graph: ServiceGraph) -> bool:
     if words.objective:
         return True  # a promise may be broken before: what gets scarce is often slow before it is gone
     unfelt = cause.failed_at is None or cause.failed_at > symptom.onset_at
-    if unfelt and (words_of(cause.mode, cause.signal).silent or _move_apart(symptom, cause)):
+    if (unfelt and not words.feels(words_of(cause.mode, cause.signal))) or _clearly_before(symptom, cause):
         return False
-    return not _clearly_before(symptom, cause)
+    return not (unfelt and _move_apart(symptom, cause))  # last, for it costs most
 
 
 def _move_apart(one: Episode, other: Episode) -> bool:

@@ -38,6 +38,10 @@ class ModeWords:
             return MAX_HOPS
         return 1 if self.spreads else 0
 
+    def feels(self, cause: "ModeWords") -> bool:
+        """Whether trouble of what it depends on can be felt before that is used up: a promise may be broken by then."""
+        return self.objective or not cause.silent
+
     def reaches(self, limit: str) -> str:
         """`connection pool reaches its limit of 100`."""
         return f"{self.noun} {'breaks its objective' if self.objective else 'reaches its limit'} of {limit}"

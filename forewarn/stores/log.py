@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from forewarn.config.settings import Settings
 from forewarn.stores.log_address import reach
 from forewarn.stores.log_ends import end_offsets
 from forewarn.telemetry import topics
@@ -20,15 +21,16 @@ MAX_MESSAGE_BYTES = 900_000  # below the default limit of Kafka and Redpanda, 1 
 _REASON_BYTES = 1000
 
 
-def create_topics(bootstrap: str, partitions: int, replication: int = -1, wait_seconds: float = 60.0) -> None:
+def create_topics(bootstrap: str, partitions: int, replication: int | None = None, wait_seconds: float = 60.0) -> None:
     """Create the topics that are missing; wait for a broker that is not there yet.
 
-    replication: copies of each partition, -1: the broker's default.
+    replication: copies of each partition, -1: the broker's default; None: as FOREWARN_KAFKA_REPLICATION says.
     Raises TimeoutError with what to do next if there is none after `wait_seconds`.
     """
     admin = AdminClient({**reach(bootstrap), "log_level": 0})
     existing = _await_broker(admin, bootstrap, wait_seconds)
-    missing = [NewTopic(name, partitions, replication) for name in topics.ALL if name not in existing]
+    copies = Settings().kafka_replication if replication is None else replication
+    missing = [NewTopic(name, partitions, copies) for name in topics.ALL if name not in existing]
     for name, future in (admin.create_topics(missing, operation_timeout=20) if missing else {}).items():
         try:
             future.result(timeout=30)

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from forewarn.telemetry import otlp_walk as walk
+from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_attributes import resource_entity
 from forewarn.telemetry.otlp_split import Signal
 
@@ -47,6 +48,14 @@ def check(signal: Signal, payload: bytes, request: Message, latest_ns: int = LAS
     if not changed:
         return Checked(payload)
     return Checked(request.SerializeToString(), rejected, not taken, _reason(signal, rejected, first, latest_ns))
+
+
+def kept(signal: Signal, payload: bytes, request: Message, ahead_seconds: float) -> Checked:
+    """As `check`, with `latest_time` now. Raises TelemetryError with the reason where no record stays."""
+    checked = check(signal, payload, request, latest_time(ahead_seconds))
+    if checked.rejected and checked.empty:
+        raise TelemetryError(checked.reason)
+    return checked
 
 
 def _reason(signal: Signal, rejected: int, first: str, latest_ns: int) -> str:

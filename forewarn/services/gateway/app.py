@@ -34,7 +34,7 @@ from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.activity import ActivityEvent, decode_activity, encode_activity
 from forewarn.telemetry.errors import TelemetryError
-from forewarn.telemetry.otlp_check import check, latest_time
+from forewarn.telemetry.otlp_check import kept, latest_time
 from forewarn.telemetry.otlp_json import parse_json
 from forewarn.telemetry.otlp_split import Signal, cut, parse, split_by_entity
 from forewarn.telemetry.scrub import Scrubber
@@ -254,9 +254,7 @@ class OtlpExport:
 
     def messages(self, body: bytes) -> list[Outgoing]:
         """What goes onto the topic. Raises TelemetryError, also where not one record can be kept; Refused."""
-        checked = check(self._signal, *self._parsed(body), latest_time(self._ahead))
-        if checked.rejected and checked.empty:
-            raise TelemetryError(checked.reason)
+        checked = kept(self._signal, *self._parsed(body), self._ahead)
         self.rejected, self.reason = checked.rejected, checked.reason
         return [
             (_TOPICS[self._signal], entity, piece)

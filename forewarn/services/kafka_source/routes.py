@@ -10,7 +10,7 @@ from forewarn.stores.log import MAX_MESSAGE_BYTES
 from forewarn.telemetry import topics
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.log_json import read_json_logs
-from forewarn.telemetry.otlp_check import check, latest_time
+from forewarn.telemetry.otlp_check import kept
 from forewarn.telemetry.otlp_json import parse_json
 from forewarn.telemetry.otlp_split import Signal, cut, parse, split_by_entity
 
@@ -84,9 +84,7 @@ def _json_logs(value: bytes, arrived_ns: int) -> Converted:
 def _otlp(signal: Signal, encoding: str, ahead_seconds: float, value: bytes, arrived_ns: int) -> Converted:
     if encoding == "otlp_json":
         value = parse_json(signal, value).SerializeToString()
-    checked = check(signal, value, parse(signal, value), latest_time(ahead_seconds))
-    if checked.rejected and checked.empty:
-        raise TelemetryError(checked.reason)
+    checked = kept(signal, value, parse(signal, value), ahead_seconds)
     messages = [
         (_TOPICS[signal], entity, piece)
         for entity, request in split_by_entity(checked.payload).items()

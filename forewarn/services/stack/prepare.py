@@ -69,7 +69,7 @@ def main() -> None:
     except SchemaIsNewerError as error:
         sys.exit(str(error))
     _log.info("tables are there", database=conninfo_to_dict(url)["dbname"])
-    create_topics(settings.kafka_bootstrap, settings.kafka_partitions, settings.kafka_replication)
+    create_topics(settings.kafka_bootstrap, settings.kafka_partitions)
     _log.info("topics are there", broker=settings.kafka_bootstrap)
     if arguments.new_log:
         _log.info("consumers start at the beginning of the new log", forgotten=forget_offsets(url))

@@ -1,18 +1,15 @@
 """Telemetry of the future is refused at every door: one such sample would stop the scoring of its namespace."""
 
-import asyncio
 import time
-from collections.abc import Sequence
 
 import cramjam
 import httpx
 import numpy as np
 import pytest
+from gateway_in_process import Broker
+from gateway_in_process import post as post_to
 
 from forewarn.config.settings import Settings
-from forewarn.services.gateway.app import Gateway
-from forewarn.services.gateway.delivery import Outgoing
-from forewarn.services.gateway.meters import Meters
 from forewarn.services.kafka_source.routes import routes
 from forewarn.telemetry.errors import TelemetryError
 from forewarn.telemetry.otlp_encode import encode_metrics
@@ -22,26 +19,9 @@ from forewarn.telemetry.samples import Series
 _DAY = 86_400
 
 
-class Broker:
-    """Takes everything."""
-
-    def __init__(self) -> None:
-        self.taken: list[Outgoing] = []
-
-    async def send(self, messages: Sequence[Outgoing]) -> None:
-        self.taken += messages
-
-
 def post(path: str, body: bytes, broker: Broker, **settings: object) -> httpx.Response:
-    gateway = Gateway(Settings(_env_file=None, gateway_grpc_port=0, **settings), broker, Meters())  # type: ignore[arg-type]
     headers = {"content-type": "application/x-protobuf"} | ({"content-encoding": "snappy"} if "write" in path else {})
-
-    async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(gateway.app())
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            return await client.post(path, content=body, headers=headers)
-
-    return asyncio.run(send())
+    return post_to(path, body, headers, broker, **settings)
 
 
 def otlp(*ahead_seconds: float) -> bytes:

@@ -1,43 +1,23 @@
 """How the gateway works on a request: beside the event loop where it may take long, and with an answer in any case."""
 
-import asyncio
 import gzip
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
+from gateway_in_process import Broker
+from gateway_in_process import post as post_to
 
-from forewarn.config.settings import Settings
 from forewarn.services.gateway import app, log_doors
 from forewarn.services.gateway.body import unpack
-from forewarn.services.gateway.delivery import Outgoing
 from forewarn.services.gateway.meters import Meters
-
-
-class Broker:
-    """Takes everything."""
-
-    def __init__(self) -> None:
-        self.taken: list[Outgoing] = []
-
-    async def send(self, messages: Sequence[Outgoing]) -> None:
-        self.taken += messages
 
 
 def post(body: bytes, meters: Meters | None = None, **headers: str) -> httpx.Response:
     """The answer of the door for logs in JSON."""
-    settings = Settings(_env_file=None, gateway_grpc_port=0)
-    gateway = app.Gateway(settings, Broker(), meters or Meters())  # type: ignore[arg-type]
-
-    async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(gateway.app())
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            named = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
-            return await client.post("/v1/logs/json", content=body, headers=named)
-
-    return asyncio.run(send())
+    named = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    return post_to("/v1/logs/json", body, named, Broker(), meters)
 
 
 @pytest.mark.parametrize(("encoding", "inline"), [("", True), ("Identity", True), ("gzip", False)])
