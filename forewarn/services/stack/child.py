@@ -167,7 +167,8 @@ class Child:
             return "starts anew with what it depends on"
         self.ready.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(make_way(self.service.name), _MAKE_WAY_SECONDS)
+            async with asyncio.timeout(_MAKE_WAY_SECONDS):
+                await make_way(self.service.name)
         await self._end_process()
         return f"held more than {(self.service.memory_limit_bytes or 0) / 2**20:.0f} MiB"
 
@@ -213,7 +214,9 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(self.service.stop_signal)
             try:
-                await asyncio.wait_for(process.wait(), self.service.stop_timeout_seconds)
+                # not `wait_for`: until Python 3.12 it takes a cancellation that comes with the end for the end alone
+                async with asyncio.timeout(self.service.stop_timeout_seconds):
+                    await process.wait()
             except TimeoutError:
                 self.around.notice(
                     f"{self.service.title} did not stop within {self.service.stop_timeout_seconds:.0f} s: killed"
