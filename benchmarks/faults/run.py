@@ -37,6 +37,7 @@ def run(
         clock = Clock(_open(folder / "clock"))
         environment = {
             "FOREWARN_BROKER_MEMORY_BYTES": str(BROKER_BYTES),
+            "FOREWARN_KAFKA_PARTITIONS": "4",  # second members are to get a share
             "FOREWARN_MAX_AHEAD_SECONDS": "0",  # clocks jump by an hour: what is sent then is counted, too
             **clock.environment,
         }

@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     kafka_ca_file: Path | None = Field(None, description="Certificates that sign the broker's; none: the system's.")
     kafka_certificate_file: Path | None = Field(None, description="Our certificate, where the broker asks for one.")
     kafka_key_file: Path | None = Field(None, description="The key of that certificate.")
-    kafka_partitions: int = Field(4, ge=1, description="Partitions of each topic that is created.")
+    kafka_partitions: int = Field(
+        4, ge=1, description="Partitions of each topic that is created; the stack's own broker has 1."
+    )
     kafka_replication: int = Field(
         -1, ge=-1, description="Copies of each topic that is created, 3 in a cluster; -1: the broker's default."
     )

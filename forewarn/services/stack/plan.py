@@ -154,6 +154,10 @@ def _addresses(settings: Settings, ports: Mapping[str, int]) -> tuple[Settings, 
     }
     if "broker" in ports:
         found["kafka_bootstrap"] = f"{host}:{ports['broker']}"
+        if "kafka_partitions" not in settings.model_fields_set:
+            # for each batch it hands out, Tansu goes through all batches of the partition, and a request is a batch in
+            # each: with one, its work is a quarter of four's, and a stack has one process of each kind
+            found["kafka_partitions"] = 1
     if "postgres" in ports:
         found["postgres_url"] = postgres_url(settings.home, host, ports["postgres"], "forewarn")
     if "mailbox" in ports:

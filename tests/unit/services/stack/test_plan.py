@@ -117,6 +117,7 @@ def test_the_plan_gives_every_client_the_addresses_of_what_it_starts(tmp_path: P
     settings = Settings(**_parsed(settings_environment(plan.settings, plan.settings.model_fields_set)))
     assert settings.kafka_bootstrap == f"127.0.0.1:{plan.values['broker_port']}"
     assert f":{plan.values['postgres_port']}/forewarn" in settings.postgres_url.get_secret_value()
+    assert settings.kafka_partitions == 1
     assert settings.smtp_port == plan.values["mailbox_port"]
     gateway = next(s for s in plan.services if s.name == "gateway")
     assert gateway.address == f"http://127.0.0.1:{settings.gateway_port}"
@@ -136,6 +137,11 @@ def test_the_predictor_listens_on_two_ports_or_on_one(tmp_path: Path) -> None:
     assert "gRPC" not in without.services[-1].address
 
 
+def test_partitions_that_are_asked_for_are_made(tmp_path: Path) -> None:
+    plan = make_plan(Settings(home=tmp_path, kafka_partitions=4), only=["gateway"])
+    assert plan.environment["FOREWARN_KAFKA_PARTITIONS"] == "4"
+
+
 def _parsed(environment: dict[str, str]) -> dict[str, str]:
     return {key.removeprefix("FOREWARN_").lower(): value for key, value in environment.items()}
 
@@ -148,6 +154,7 @@ def test_an_address_that_is_set_is_used_and_nothing_started_for_it(
     plan = make_plan(Settings(home=tmp_path), without=["dagster", "dashboard", "predictor"])
     assert not {"broker", "mailbox"} & set(names(plan.services))
     assert plan.settings.kafka_bootstrap == "redpanda:9092"
+    assert plan.settings.kafka_partitions == 4
     assert plan.settings.smtp_host == "mail.example.org"
     assert plan.values["new_log"] == "--kept-log"  # its log outlives us: offsets stay
 
