@@ -29,6 +29,7 @@ _GROWTH = 3.0  # percent an hour that counts as none: the spread of the slope of
 _SMALL_MIB, _SMALL_COUNT = 20.0, 100.0  # a slope is told against at least so much memory, so many files or messages
 _FEWEST = 10  # looks that tell a slope
 _DRAIN_SECONDS = 300.0
+_BURST_SAMPLES = 3e6  # tells what the stack takes
 _ENVIRONMENT = {"FOREWARN_GATEWAY_GRPC_PORT": "0", "FOREWARN_PREDICTOR_GRPC_PORT": "0",
                 "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}  # fmt: skip
 
@@ -86,7 +87,7 @@ def _ceiling(load: Load, settings: Settings) -> tuple[float, int]:
     load.burst(1, time.time() - 600)  # series become known
     known = _archived(settings, load.accepted)
     began = time.monotonic()
-    load.burst(40, time.time() - 30)
+    load.burst(max(4, round(_BURST_SAMPLES / known)), time.time() - 30)
     _archived(settings, load.accepted)
     sent, load.accepted = load.accepted, 0
     return (sent - known) / (time.monotonic() - began), sent

@@ -187,6 +187,19 @@ def test_processes_of_the_image_have_the_threads_of_the_embedded_stack(monkeypat
     assert told == {name: value for name, value in embedded.items() if name in told or name.endswith("_NUM_THREADS")}
 
 
+def test_runs_in_containers_reach_the_secure_broker_as_the_services_do() -> None:
+    text = (ROOT / "deploy/docker/dagster-instance.yaml").read_text().replace("# - ", "- ")  # as the file says to do
+    config = yaml.safe_load(text)["run_launcher"]["config"]
+    secure = load("docker-compose.secure.yml")
+    daemon = secure["services"]["dagster-daemon"]
+    assert set(daemon["environment"]) <= set(config["env_vars"])
+    files = {name: secure["secrets"][name]["file"].removeprefix(".") for name in ("kafka_password", "kafka_ca")}
+    wanted = [s if isinstance(s, dict) else {"source": s, "target": s} for s in daemon["secrets"]]
+    assert {f"/srv/forewarn{files[s['source']]}:/run/secrets/{s['target']}:ro" for s in wanted} <= set(
+        config["container_kwargs"]["volumes"]
+    )
+
+
 def test_dagster_loads_its_instance_with_the_docker_launcher(compose: dict[str, Any], tmp_path: Path) -> None:
     docker = pytest.importorskip("dagster_docker", reason="dagster-docker is not installed: make install")
     from dagster import DagsterInstance
