@@ -8,7 +8,7 @@ from forewarn.alerting.matching import MODE_OF_RULES
 from forewarn.incidents.episodes import Episode
 from forewarn.incidents.modes import words_of
 from forewarn.incidents.paging import CLOSINGS
-from forewarn.risk.quantities import format_duration, format_instant, format_interval, format_share, format_value
+from forewarn.risk.quantities import format_duration, format_interval, format_share, format_value
 from forewarn.risk.records import Action, Driver
 
 HEADLINES = {
@@ -25,7 +25,6 @@ HEADLINES = {
     "acknowledged": "Someone is on it",
     "repeated": "Still open",
 }
-_FRESH_SECONDS = 300.0
 RULE_HEADLINES = {"failed": "Rule fired", "resolved": "Rule no longer holds"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
@@ -58,12 +57,8 @@ def countdown(notification: Notification) -> tuple[str, str] | None:
 
 
 def sentence(notification: Notification) -> str:
-    """The incident's sentence; its time counts from the prediction, so an older one says when that was."""
-    incident = notification.incident
-    text = one_line(incident.summary, 2000)
-    if incident.time_to_failure is None or incident.elapsed_seconds(notification.clock) < _FRESH_SECONDS:
-        return text
-    return f"Predicted {format_instant(incident.counts_from)}: {text}"
+    """The incident's sentence as it is now."""
+    return one_line(notification.incident.summary_at(notification.clock), 2000)
 
 
 def scorecard(notification: Notification) -> list[tuple[str, str]]:

@@ -5,11 +5,13 @@ from datetime import datetime
 
 import msgspec
 
+from forewarn.risk.quantities import format_instant
 from forewarn.risk.records import SCHEMA_VERSION, Action, Driver, TimeToFailure
 
 STATES = ("predicted", "firing", "resolved", "averted", "expired", "withdrawn", "merged")
 SEVERITIES = ("info", "warning", "critical")
 OUTCOMES = ("hit", "late", "miss", "averted", "expired", "dismissed")
+_FRESH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,12 @@ class Incident:
     def elapsed_seconds(self, clock: datetime | None) -> float:
         """Event time since the prediction, by the namespace's clock; 0 where that is not known (None) or behind."""
         return max((clock - self.counts_from).total_seconds(), 0.0) if clock is not None else 0.0
+
+    def summary_at(self, clock: datetime | None) -> str:
+        """The sentence; its time counts from the prediction, so an older one says when that was."""
+        if self.time_to_failure is None or self.elapsed_seconds(clock) < _FRESH_SECONDS:
+            return self.summary
+        return f"Predicted {format_instant(self.counts_from)}: {self.summary}"
 
     def time_left(self, clock: datetime | None) -> TimeToFailure | None:
         """The time to failure as it is at `clock`; a quantile that has passed is 0."""

@@ -14,7 +14,7 @@ COUNT, TOTAL, LEAST, MOST, ZERO_THRESHOLD, ZERO_COUNT = range(6)  # columns as i
 SCALE, POSITIVE_OFFSET, POSITIVE_LENGTH, NEGATIVE_OFFSET = range(4)
 EXPLICIT = 1 << 40
 KNOWN_NUMBERS, KNOWN_LAYOUT = 3, 9  # count, sum, zero count; the layout, buckets, place, room, bounds' hash, bounds
-_BUCKETS, _PLACE, _ROOM, _HASH = 4, 5, 6, 7
+_BUCKETS, PLACE, ROOM, _HASH = 4, 5, 6, 7
 UNKNOWN = np.iinfo(np.int64).min
 MEAN, FIRST_QUANTILE = 0, 1  # columns of the answer
 
@@ -64,7 +64,7 @@ def quantiles_of_points(
         good = restarted
         if known_times[row] != UNKNOWN and not restarted:
             last = known_layout[row]
-            before = pool[last[_PLACE] : last[_PLACE] + last[_BUCKETS]]
+            before = pool[last[PLACE] : last[PLACE] + last[_BUCKETS]]
             good = _subtract(grown, more, place, before, known_numbers[row], last, bounds_hash)
             tallies[1] += not good
         pool, used = _remember(
@@ -91,15 +91,15 @@ def _remember(
 ) -> tuple[Any, int]:
     known[0], known[1], known[2] = numbers[COUNT], numbers[TOTAL], numbers[ZERO_COUNT]
     last[:4] = place[:4]
-    if last[_ROOM] < len(counts):
-        last[_PLACE], last[_ROOM] = used, len(counts) + len(counts) // 4
-        used += last[_ROOM]
+    if last[ROOM] < len(counts):
+        last[PLACE], last[ROOM] = used, len(counts) + len(counts) // 4
+        used += last[ROOM]
         if used > len(pool):
             larger = np.empty(2 * used)
             larger[: len(pool)] = pool
             pool = larger
     last[_BUCKETS], last[_HASH] = len(counts), bounds_hash
-    pool[last[_PLACE] : last[_PLACE] + len(counts)] = counts
+    pool[last[PLACE] : last[PLACE] + len(counts)] = counts
     return pool, used
 
 

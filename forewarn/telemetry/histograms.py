@@ -129,9 +129,19 @@ class HistogramState:
         rows = np.array([row for _, row in keep], np.int64)
         for name in ("times", "numbers", "layout"):
             getattr(self._last, name)[: len(rows)] = getattr(old, name)[rows]
-        self._last.pool, self._last.used = old.pool, old.used
+        self._last.pool, self._last.used = _packed(self._last.layout[: len(rows)], old.pool)
         self._rows = {s: row for row, (s, _) in enumerate(keep)}
         self._sets.clear()
+
+
+def _packed(layout: I64, pool: F64) -> tuple[F64, int]:
+    """The buckets of these rows alone, one after the other, and how much that is; their places in `layout` follow."""
+    room = layout[:, kernel.ROOM]
+    place = np.cumsum(room) - room
+    used = int(room.sum())
+    packed = pool[np.repeat(layout[:, kernel.PLACE] - place, room) + np.arange(used)]
+    layout[:, kernel.PLACE] = place
+    return packed, used
 
 
 _derived_sets: dict[tuple[int, int], tuple[tuple[Series, ...], tuple[Series, ...]]] = {}

@@ -70,7 +70,7 @@ def frame(view: RiskView) -> Frame:
         "newest": view.revisions[-1],
         "left": left(view),
         "due": due(view.revisions[-1], view.revisions[-1].p50_seconds),
-        "sentence": view.incident.summary if view.incident else sentence(view.risk),
+        "sentence": view.incident.summary_at(view.clock) if view.incident else sentence(view.risk),
         "outcome": outcome(view),
         "bars": waterfall(view.risk),
         "noun": words_of(view.risk.mode, view.risk.signal).noun,

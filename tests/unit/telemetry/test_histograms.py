@@ -1,6 +1,7 @@
 """Histograms of every kind become quantiles of what came since their last point."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -241,23 +242,39 @@ def test_buckets_are_counters_of_a_histogram_only_with_a_bound() -> None:
     assert [(s.signal, s.kind) for s in batch.series] == [("leaky_bucket", Kind.CUMULATIVE)]
 
 
-def test_more_histograms_than_there_is_room_for_are_refused_and_old_ones_make_room() -> None:
-    def many(names: range, time: int) -> bytes:
-        made = ExportMetricsServiceRequest()
-        points = []
-        for i in names:
-            point = pb.HistogramDataPoint(
-                time_unix_nano=time,
-                count=2 + time // SECOND,
-                bucket_counts=[1, 1 + time // SECOND],
-                explicit_bounds=[1.0],
-            )
-            point.attributes.add(key="path").value.int_value = i
-            points.append(point)
-        data = pb.Histogram(data_points=points, aggregation_temporality=CUMULATIVE)
-        made.resource_metrics.add().scope_metrics.add().metrics.append(pb.Metric(name="d", histogram=data))
-        return made.SerializeToString()
+def many(names: Iterable[int], time: int) -> bytes:
+    """Histograms that have counted 1 below their bound, and above it the seconds of their time and one more."""
+    made = ExportMetricsServiceRequest()
+    points = []
+    for i in names:
+        point = pb.HistogramDataPoint(
+            time_unix_nano=time,
+            count=2 + time // SECOND,
+            bucket_counts=[1, 1 + time // SECOND],
+            explicit_bounds=[1.0],
+        )
+        point.attributes.add(key="path").value.int_value = i
+        points.append(point)
+    data = pb.Histogram(data_points=points, aggregation_temporality=CUMULATIVE)
+    made.resource_metrics.add().scope_metrics.add().metrics.append(pb.Metric(name="d", histogram=data))
+    return made.SerializeToString()
 
+
+def test_what_comes_and_goes_takes_no_more_room_and_what_stays_keeps_its_buckets() -> None:
+    small, large = HistogramState(most=200), HistogramState()
+    rooms = []
+    for step in range(1, 30):
+        names = [*range(10), *range(100 * step, 100 * step + 60)]  # ten stay, the others are new
+        payload = many(names, 1900 * SECOND * step)
+        found, wanted = told(payload, small), told(payload, large)
+        assert found == pytest.approx(wanted, nan_ok=True)
+        rooms.append(small._last.used)
+    assert small.refused == 0
+    assert sum("p50" in name for name in found) == 10
+    assert max(rooms[5:]) == max(rooms[:5])
+
+
+def test_more_histograms_than_there_is_room_for_are_refused_and_old_ones_make_room() -> None:
     state = HistogramState(most=100)
     decode_metrics(many(range(80), SECOND), state)
     decode_metrics(many(range(80, 160), 2 * SECOND), state)
