@@ -1,4 +1,4 @@
-"""The rules in force: read again when their file changes; a file that is wrong is said and the old rules hold on."""
+"""The rules in force: read again when their file or the channels change; where they are wrong, the old ones hold on."""
 
 import hashlib
 from pathlib import Path
@@ -18,27 +18,35 @@ class RulesInForce:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._loaded = False
-        self._stamp = ""  # no file, no rules: nothing to say
+        self._right = True  # whether what was read last could be taken up
+        self._seen: tuple[str, frozenset[str]] = "", frozenset()
         self.rules: tuple[Rule, ...] = ()
         self.known = True  # False: the file was wrong from the start, and what fired before must not be told to be over
         self.notes: list[tuple[str, str]] = []
 
     def refresh(self, channels: set[str]) -> bool:
-        """Take up a file whose content has changed; whether other rules hold now. A missing file is no rules."""
+        """Take up a file whose content has changed; whether other rules hold now. A missing file is no rules.
+
+        channels: of the alerting file; a rule may be wrong, or no longer be, by a change of them alone.
+        """
         if self._path is None:
             return False
         stamp = self._read_stamp()
-        if stamp == self._stamp:
+        if self._seen == (stamp, channels):
             return False
-        self._stamp = stamp
+        self._seen = stamp, frozenset(channels)
         try:
             rules = tuple(load_rules(self._path, channels).rules) if stamp else ()
         except (PolicyError, OSError, UnicodeDecodeError) as error:
             logger.error("the rules are wrong, the old ones hold on", error=str(error))
             self.notes.append(("keep the old rules", str(error)[:2000]))
+            self._right = False
             self.known &= self._loaded
             return False
-        self.known = self._loaded = True
+        self._loaded |= bool(stamp)
+        if self._right and rules == self.rules:
+            return False  # other channels, another comment, still no file: nothing to say
+        self.known = self._right = True
         changed, self.rules = rules != self.rules, rules
         logger.info("rules are taken up", file=str(self._path), rules=len(rules))
         self.notes.append(("take up the rules", f"{self._path}: {len(rules)} rules" if stamp else "there is no file"))

@@ -17,6 +17,7 @@ from forewarn.services.alerter import rules as service
 from forewarn.services.alerter.desk import Stores
 from forewarn.services.alerter.dispatcher import Dispatcher
 from forewarn.services.alerter.rules import Judged, Round, RuleDesk, RuleWatcher
+from forewarn.services.alerter.rules_file import RulesInForce
 from forewarn.stores.in_memory.audit import InMemoryAudit
 from forewarn.stores.in_memory.feedback import InMemoryFeedback
 from forewarn.stores.in_memory.incidents import InMemoryIncidents
@@ -76,6 +77,23 @@ def test_a_prediction_that_is_away_for_a_moment_ends_no_rule_before_its_keep_fir
 def test_a_rule_that_was_taken_out_ends_at_once() -> None:
     world = World()
     assert [world.look(0, True, SOON), world.look(1, True)] == [1, 0]
+
+
+def test_rules_that_name_a_channel_are_taken_up_when_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    file = RulesInForce(path)
+    assert not file.refresh({"console"})
+    assert file.known and file.notes == []
+    path.write_text("rules: [{name: soon, when: time_to_failure(p50) < 2h, channels: [oncall]}]")
+    assert not file.refresh({"console"})
+    assert not file.known
+    assert not file.refresh({"console"}), "said twice"
+    assert file.refresh({"console", "oncall"})
+    assert file.known and [rule.name for rule in file.rules] == ["soon"]
+    assert not file.refresh({"console", "oncall", "mail"})
+    assert not file.refresh({"console"})
+    assert [rule.name for rule in file.rules] == ["soon"], "the old ones hold on"
+    assert [action for action, _ in file.notes] == ["keep the old rules", "take up the rules", "keep the old rules"]
 
 
 def test_the_watcher_goes_on_after_an_error_that_nobody_expected(
