@@ -32,9 +32,9 @@ class RulesInForce:
         if self._path is None:
             return False
         stamp = self._read_stamp()
-        if self._seen == (stamp, channels):
+        before, self._seen = self._seen, (stamp, frozenset(channels))
+        if self._seen == before:
             return False
-        self._seen = stamp, frozenset(channels)
         try:
             rules = tuple(load_rules(self._path, channels).rules) if stamp else ()
         except (PolicyError, OSError, UnicodeDecodeError) as error:
