@@ -104,24 +104,36 @@ def _harmonic_mean(one: float, other: float) -> float:
 def warnings_of(probability: F64, at: I64, threshold: float) -> list[Told]:
     """Stretches in which a risk is told: `probability` [S, M] of failing within the paging horizon, scored at cells
     `at` [M]. The same hysteresis as `forewarn.risk.episodes`: CONFIRM scorings from the threshold on open one,
-    WITHDRAW scorings below a third of it close it. A NaN (while failing, nothing is predicted) closes it at once.
+    WITHDRAW scorings below a third of it close it; rows that are further apart than a step stand for the scorings
+    between them (`rows_in`). A NaN (while failing, nothing is predicted) closes it at once.
     """
+    spacing = int(np.median(np.diff(at))) if len(at) > 1 else 1
+    confirm, withdraw = rows_in(CONFIRM, spacing), rows_in(WITHDRAW, spacing)
     return [
         Told(row, int(at[first]), int(at[last]))
         for row, line in enumerate(probability)
-        for first, last in _stretches(line, threshold)
+        for first, last in _stretches(line, threshold, confirm, withdraw)
     ]
 
 
-def _stretches(line: F64, threshold: float) -> list[tuple[int, int]]:
+def rows_in(steps: int, spacing: int) -> int:
+    """How many rows, `spacing` steps apart, tell what so many scorings in a row tell: at least one.
+
+    On six simulated shops, at thresholds from 0.3 to 0.7, rows 5 apart then give the recall of rows of every step
+    within 0.02 (as many rows as scorings: 0.04 to 0.12 less), rows 75 apart 0.26 to 0.39 less (0.60 to 0.64 less).
+    """
+    return max(1, -(-steps // spacing))
+
+
+def _stretches(line: F64, threshold: float, confirm: int, withdraw: int) -> list[tuple[int, int]]:
     above = line >= threshold
     below = ~(line >= threshold / 3)
     found: list[tuple[int, int]] = []
     if not above.any():
         return found
     i, n = 0, len(line)
-    opens = np.nonzero(_run_ends(above, CONFIRM))[0]
-    closes = np.nonzero(_run_ends(below, WITHDRAW) | np.isnan(line))[0]
+    opens = np.nonzero(_run_ends(above, confirm))[0]
+    closes = np.nonzero(_run_ends(below, withdraw) | np.isnan(line))[0]
     while True:
         later = opens[np.searchsorted(opens, i) :]
         if not len(later):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from feature_repo import spark
 from feature_repo import store as feature_store
 from forewarn.config.settings import Settings
-from forewarn.evaluation.model_metrics import EARLY_STEPS, WARNING_STEPS
+from forewarn.evaluation.model_metrics import EARLY_STEPS, WARNING_STEPS, rows_in
 from forewarn.features.batch import features_at
 from forewarn.features.context import context_of
 from forewarn.features.definitions import FEATURE_COUNT, FEATURE_NAMES, FEATURE_VERSION, INDEX
@@ -74,9 +74,9 @@ def row_stride(limited: int, cells: int) -> int:
 def steps_to_be_seen(stride: int) -> int:
     """How many steps ahead a failure must be foreseen for its warning to be counted as early, wherever rows fall.
 
-    A warning opens with CONFIRM rows in a row, `stride` steps apart, and must come EARLY_STEPS before the failure.
+    A warning opens with so many rows in a row, `stride` steps apart, and must come EARLY_STEPS before the failure.
     """
-    return int(EARLY_STEPS) + CONFIRM * stride
+    return int(EARLY_STEPS) + rows_in(CONFIRM, stride) * stride
 
 
 def feature_rows(windows: SignalWindows, at: NDArray[np.int64]) -> pa.Table:

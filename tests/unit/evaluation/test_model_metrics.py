@@ -39,7 +39,20 @@ def test_warnings_are_those_of_the_stream() -> None:
 
 def test_while_failing_nothing_is_told() -> None:
     line = np.array([[0.9, 0.9, 0.9, np.nan, np.nan, 0.9, 0.1, 0.9, 0.9]])
-    assert warnings_of(line, np.arange(9) * 5, 0.5) == [Told(0, 5, 15), Told(0, 40, 40)]
+    assert warnings_of(line, np.arange(9), 0.5) == [Told(0, 1, 3), Told(0, 8, 8)]
+
+
+@pytest.mark.parametrize("spacing", [2, 5, 15])
+def test_rows_that_are_apart_tell_what_rows_of_every_step_tell(spacing: int) -> None:
+    """Probabilities that rise and fall within an hour or two; each tells by a row of its own only what lasts."""
+    cells = np.arange(20_000)
+    line = (0.5 + 0.45 * np.sin(cells / 97.0) * np.sin(cells / 1_013.0))[None]
+    every = warnings_of(line, cells, 0.6)
+    thin = warnings_of(line[:, ::spacing], cells[::spacing], 0.6)
+    assert len(every) > 15
+    assert len(thin) == len(every)
+    assert max(abs(a.start - b.start) for a, b in zip(every, thin, strict=True)) <= spacing
+    assert max(abs(a.end - b.end) for a, b in zip(every, thin, strict=True)) <= 6 + spacing
 
 
 def test_onsets_begin_failures() -> None:
