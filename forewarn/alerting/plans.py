@@ -88,12 +88,12 @@ def _by_channel(routes: list[Route]) -> dict[str, Route]:
 
 def _verdict(case: Case, channel: str, route: Route) -> Verdict:
     """Severity info is told only by a route that asks for it by name."""
-    incident = case.incident
+    incident, heard = case.incident, (case.states_told(channel), case.last_state_told(channel))
     asked = "severity" in route.match and matches({"severity": route.match["severity"]}, {"severity": "info"})
     if incident.severity == "info" and asked and incident.state == "predicted":
-        verdict = should_page(replace(incident, severity="warning"), case.states_told(channel))
+        verdict = should_page(replace(incident, severity="warning"), *heard)
         return replace(verdict, reason="severity info, which the route asks for") if verdict.page else verdict
-    return should_page(incident, case.states_told(channel))
+    return should_page(incident, *heard)
 
 
 def _follow_up(case: Case, channel: str, kind: str, route: Route) -> Plan | None:

@@ -56,6 +56,11 @@ class Case:
         """The states among them."""
         return [m.reason for m in self.told(channel) if m.reason in TOLD_ONCE]
 
+    def last_state_told(self, channel: str) -> str:
+        """The incident's state when the last of them left; '' where that is not known."""
+        told = [m for m in self.told(channel) if m.reason in TOLD_ONCE]
+        return str(told[-1].told.get("state", "")) if told else ""
+
     def held(self, channel: str | None = None) -> list[Message]:
         """What waits for a decision."""
         return [m for m in self.messages if m.status == "held" and channel in (None, m.channel)]

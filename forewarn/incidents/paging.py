@@ -17,15 +17,15 @@ class Verdict:
     reason: str
 
 
-def should_page(incident: Incident, told: Sequence[str]) -> Verdict:
+def should_page(incident: Incident, told: Sequence[str], last_state: str = "") -> Verdict:
     """Tell about each state once, and about the end once each time it opens.
 
-    told: messages about this incident so far, oldest first.
+    told: messages about this incident so far, oldest first. last_state: the incident's when the last of them left.
     """
     if incident.state == "predicted":
         return _predicted(incident, told)
     if incident.state == "firing":
-        return _firing(told)
+        return _firing(told, last_state)
     if not told:
         return Verdict(False, incident.state, f"{incident.state}, and nobody was told that it was open")
     if incident.state in _since_opened(told):
@@ -48,9 +48,11 @@ def _predicted(incident: Incident, told: Sequence[str]) -> Verdict:
     return Verdict(True, "opened", f"opened with severity {incident.severity}")
 
 
-def _firing(told: Sequence[str]) -> Verdict:
+def _firing(told: Sequence[str], last_state: str) -> Verdict:
     if "failed" not in told:
         return Verdict(True, "failed", "it has failed")
+    if told[-1] == "reopened" and last_state == "predicted":
+        return Verdict(True, "failed", "it was told that it comes back, and it has failed again")
     return _again(told) if told[-1] in CLOSINGS else Verdict(False, "failed", "'failed' was told already")
 
 

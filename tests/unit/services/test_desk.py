@@ -164,6 +164,16 @@ def test_a_new_episode_soon_after_a_withdrawn_one_is_told_once_more(shop: Shop) 
     assert shop.told() == ["opened", "withdrawn", "reopened"]
 
 
+def test_what_fails_again_after_it_was_told_to_come_back_is_told(shop: Shop) -> None:
+    shop.take(risk(0), failure(60), recovery(70), risk(80), failure(100))
+    assert shop.one.state == "firing"
+    messages = shop.outbox.of([shop.one.incident_id])[shop.one.incident_id]
+    assert [m.reason for m in messages] == ["opened", "failed", "resolved", "reopened", "failed"]
+    shop.take(recovery(110), failure(115))
+    messages = shop.outbox.of([shop.one.incident_id])[shop.one.incident_id]
+    assert [m.reason for m in messages][5:] == ["resolved"], "it flaps: told twice, not every time"
+
+
 @pytest.mark.parametrize(("verdict", "state"), [("averted", "averted"), ("dismissed", "withdrawn")])
 def test_a_verdict_of_an_engineer_resolves_it(shop: Shop, verdict: str, state: str) -> None:
     shop.take(risk(0))
