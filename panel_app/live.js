@@ -78,11 +78,11 @@ function adopt(name) {
   const box = document.querySelector(`[data-piece="${name}"]`)
   if (!box) return null
   box.removeAttribute("data-piece")
-  const active = box.contains(document.activeElement) ? document.activeElement : null
   const scrolled = [...box.querySelectorAll(".scroll")].map((e) => [e, e.scrollTop, e.scrollLeft])
   setTimeout(() => {
     for (const [element, top, left] of scrolled) element.scrollTo(left, top)
-    if (active) active.focus({ preventScroll: true })
+    const last = window.forewarnFocus // not what had it before: the reader may have gone on meanwhile
+    if (document.activeElement === document.body && box.contains(last)) last.focus({ preventScroll: true })
   })
   return box
 }

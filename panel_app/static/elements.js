@@ -46,6 +46,8 @@
     }
     setTimeout(again, 1000)
   }
+  // A piece that goes live is moved within the page, which takes the focus from it: see live.js.
+  document.addEventListener("focusin", (event) => { window.forewarnFocus = event.composedPath()[0] })
   // A page shows its content before the libraries that keep it live are there: what is sent meanwhile waits.
   document.addEventListener("submit", (event) => {
     const form = event.target.closest("form[data-action]")

@@ -387,6 +387,30 @@ def test_a_page_is_sent_with_its_content_and_what_is_sent_early_waits(
     context.close()
 
 
+def test_a_reader_who_goes_on_while_the_page_comes_alive_is_not_taken_back(dashboard: Dashboard, page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/panel.min.js*", lambda route: held.append(route))
+    page.goto(f"{dashboard.url}/settings", wait_until="commit")
+    page.get_by_text("New silence…").click()
+    page.get_by_label("Why").focus()
+    page.evaluate("""() => {
+      const box = document.querySelector("[data-piece=silences]"), [why, name] = box.querySelectorAll("[name=reason], [name=author]")
+      window.steps = [document.activeElement === why]
+      new MutationObserver(() => { name.focus(); window.steps.push(name.matches(":focus")) })
+        .observe(box, { attributeFilter: ["data-piece"] }) // is taken away when the page goes on with the box
+    }""")
+    for route in held:
+        route.continue_()
+    page.unroute("**/panel.min.js*")
+    page.wait_for_selector("html.loaded", state="attached")
+    page.wait_for_function("window.steps.length === 2")
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.steps") == [True, True]
+    page.keyboard.insert_text("Mia")
+    expect(page.get_by_label("Your name")).to_have_value("Mia")
+    expect(page.get_by_label("Why")).to_have_value("")
+
+
 def test_the_theme_is_switched_by_keyboard_and_remembered(dashboard: Dashboard, page: Page) -> None:
     page.goto(dashboard.url)
     theme = "document.documentElement.dataset.theme"
