@@ -23,8 +23,8 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of real processes have a second try, told in the summary as RERUN: a machine that is busy for ten seconds
-    is no fault of the product. It comes after more than the 10 s that must lie between two tests of a channel. What runs
-    within one process must hold at once."""
+    is no fault of the product. It comes after the 10 s that must lie between two tests of a channel. What runs within
+    one process must hold at once."""
     for item in items:
         if item.path.relative_to(Path(__file__).parent).parts[0] in ("integration", "e2e"):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=11))

@@ -399,7 +399,8 @@ def test_a_reader_who_goes_on_while_the_page_comes_alive_is_not_taken_back(dashb
     page.get_by_text("New silence…").click()
     page.get_by_label("Why").focus()
     page.evaluate("""() => {
-      const box = document.querySelector("[data-piece=silences]"), [why, name] = box.querySelectorAll("[name=reason], [name=author]")
+      const box = document.querySelector("[data-piece=silences]")
+      const [why, name] = box.querySelectorAll("[name=reason], [name=author]")
       window.steps = [document.activeElement === why]
       new MutationObserver(() => { name.focus(); window.steps.push(name.matches(":focus")) })
         .observe(box, { attributeFilter: ["data-piece"] }) // is taken away when the page goes on with the box

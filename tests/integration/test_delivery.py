@@ -3,9 +3,11 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 
 import psutil
 import pytest
+from confluent_kafka import KafkaError, Producer
 
 from forewarn.services.gateway.delivery import Delivery, Undelivered
 from forewarn.stores.log import create_topics
@@ -51,3 +53,35 @@ def delivered(delivery: Delivery) -> bool:
     except Undelivered:
         return False
     return True
+
+
+class Hesitating:
+    """A producer that is found useless while the first request is being given to it."""
+
+    def __init__(self, real: Producer, found_useless: Callable[[], None]) -> None:
+        self._real, self._found_useless, self._given = real, found_useless, 0
+
+    def produce(self, *message: object, **more: object) -> None:
+        self._given += 1
+        if self._given == 2:
+            self._found_useless()
+            time.sleep(0.5)  # others may act meanwhile
+        self._real.produce(*message, **more)
+
+    def __len__(self) -> int:
+        return len(self._real)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+
+def test_a_request_under_way_while_the_producer_is_replaced_is_answered() -> None:
+    delivery = Delivery("127.0.0.1:9", 1, seconds=60.0)  # nobody is there: nothing is delivered, or given up soon
+    fenced = KafkaError(KafkaError.PRODUCER_FENCED)
+    delivery._producer = Hesitating(delivery._producer, lambda: delivery._note(fenced))
+    try:
+        with pytest.raises(Undelivered):
+            asyncio.run(asyncio.wait_for(delivery.send(MESSAGES), 10))
+    finally:
+        delivery._seconds = 0.0  # nothing to wait for
+        delivery.close()

@@ -1,6 +1,7 @@
 """Puts messages into the log and tells when the broker has them."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -42,6 +43,8 @@ class Delivery:
     def __init__(self, bootstrap: str, partitions: int, seconds: float = 4.0) -> None:
         self._bootstrap, self._partitions, self._seconds = bootstrap, partitions, seconds
         self._producer = self._new_producer()
+        self._replaced: list[Producer] = []  # of which not all senders were told yet
+        self._replacing = threading.Lock()
         self._fatal = threading.Event()
         self._topics_missing = threading.Event()
         self._stopped = threading.Event()
@@ -55,15 +58,16 @@ class Delivery:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[KafkaError | None] = loop.create_future()
         pending = _Pending(len(messages), loop, done)
-        producer = self._producer
         trace = trace_headers()
-        for message in messages:
-            topic, key, value = message[:3]
-            headers = [*message[3], *trace] if len(message) == 4 else trace
-            try:
-                producer.produce(topic, value, key, on_delivery=pending.report, headers=headers)
-            except (BufferError, KafkaException) as error:
-                raise Undelivered(_reason(error)) from error
+        with self._replacing:  # what is given to a producer after it was replaced would never be reported
+            producer = self._producer
+            for message in messages:
+                topic, key, value = message[:3]
+                headers = [*message[3], *trace] if len(message) == 4 else trace
+                try:
+                    producer.produce(topic, value, key, on_delivery=pending.report, headers=headers)
+                except (BufferError, KafkaException) as error:
+                    raise Undelivered(_reason(error)) from error
         failure = await done
         if failure is not None:
             if producer is self._producer:  # else another took its place meanwhile
@@ -95,6 +99,7 @@ class Delivery:
                 self._producer.poll(0.1)
             except KafkaException as error:  # poll raises fatal errors instead of reporting them
                 self._note(error.args[0])
+            self._replaced = [old for old in self._replaced if _has_reports(old)]
             if self._fatal.is_set():
                 self._replace_producer()
             if self._topics_missing.is_set():
@@ -102,10 +107,12 @@ class Delivery:
 
     def _replace_producer(self) -> None:
         logger.warning("the producer cannot go on (did the broker restart?), starting another")
-        old, self._producer = self._producer, self._new_producer()
+        fresh = self._new_producer()
+        with self._replacing:
+            old, self._producer = self._producer, fresh
         self._fatal.clear()
         old.purge()  # their senders are told to try again
-        old.poll(0)
+        self._replaced.append(old)
 
     def _make_topics(self) -> None:
         self._topics_missing.clear()
@@ -132,6 +139,13 @@ class _Pending:
     def _finish(self) -> None:
         if not self._done.done():  # the sender may have gone
             self._done.set_result(self._failure)
+
+
+def _has_reports(producer: Producer) -> bool:
+    """Give the reports that are there; whether more will come."""
+    with contextlib.suppress(KafkaException):
+        producer.poll(0)
+    return len(producer) > 0
 
 
 def _reason(error: Any) -> str:

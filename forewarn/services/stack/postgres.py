@@ -76,6 +76,7 @@ def _options(host: str, port: int) -> list[str]:
         "max_connections": _MAX_CONNECTIONS,
         "shared_buffers": "128MB",
         "max_wal_size": "2GB",
+        "autovacuum_naptime": "15s",  # it keeps 256 requests for index summaries meanwhile and logs each of the others
         "logging_collector": "off",
         "log_line_prefix": "%m [%p] ",
         "jit": "off",  # short queries only: compiling costs more than it saves
