@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -23,11 +23,27 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of real processes have a second try, told in the summary as RERUN: a machine that is busy for ten seconds
-    is no fault of the product. It comes after the 10 s that must lie between two tests of a channel. What runs within
-    one process must hold at once."""
+    is no fault of the product. What runs within one process must hold at once."""
     for item in items:
         if item.path.relative_to(Path(__file__).parent).parts[0] in ("integration", "e2e"):
-            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=11))
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=5))
+
+
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[_failed] = report.failed or (report.when != "setup" and item.stash[_failed])
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """A second try finds nothing that the first one left: processes, databases and topics of the module end, too."""
+    if item.stash[_failed] and item.get_closest_marker("flaky"):
+        item.session._setupstate.teardown_exact(None)
 
 
 @pytest.fixture(scope="session")

@@ -140,11 +140,11 @@ def incident_of(prediction: Risk, state: str = "predicted", severity: str = "cri
 
 
 def add_risk(db: psycopg.Connection, r: Risk) -> None:
-    """Append a prediction to the ledger, unless it is there."""
+    """Append a prediction to the ledger."""
     ttf = r.time_to_failure
     values = (r.risk_id, r.episode, r.revision, r.state, r.entity, r.signal, r.mode, r.predicted_at, r.expires_at)
     db.execute(
-        "insert into risks values (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s) on conflict do nothing",
+        "insert into risks values (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)",
         (*values, r.probability, ttf.p10, ttf.p50, ttf.p90, r.model_version, encode(r).decode()),
     )
 
