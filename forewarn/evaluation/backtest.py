@@ -20,6 +20,7 @@ from forewarn.evaluation.model_metrics import (
     warnings_of,
 )
 from forewarn.evaluation.promotion import Standing
+from forewarn.evaluation.related import Related
 from forewarn.evaluation.split import Part
 from forewarn.features.definitions import HORIZON_STEPS, INDEX
 from forewarn.forecasting.time_to_failure import weighted_quantile
@@ -39,7 +40,8 @@ class Stretch:
     """A part of history: features [n, F] of `n` rows (row[i] of S series, scored at cell at[i]) and what came.
 
     steps, observed: float64 [n], see `forewarn.features.labels.time_to_limit`. failing: bool [S, C].
-    acted: for each series the cells at which someone acted on a warning; none without.
+    acted: for each series the cells at which someone acted on a warning; none without. related: which series may be
+    one incident; all without.
     """
 
     part: Part
@@ -50,6 +52,7 @@ class Stretch:
     observed: F64
     failing: NDArray[np.bool_]
     acted: tuple[I64, ...] | None = None
+    related: Related | None = None
 
     @property
     def onsets(self) -> list[I64]:
@@ -83,15 +86,14 @@ class Stretch:
     def events(self, probability: F64, threshold: float) -> EventMetrics:
         """Warnings at a threshold held against what failed."""
         matrix, times = self.matrix(probability)
-        return event_metrics(
-            warnings_of(matrix, times, threshold), self.onsets, self.part.stop, self.failing, self.acted
-        )
+        told = warnings_of(matrix, times, threshold)
+        return event_metrics(told, self.onsets, self.part.stop, self.failing, self.acted, self.related)
 
     def within(self, part: Part) -> "Stretch":
         """The rows of a shorter part."""
         own = part.holds(self.at)
         columns = (self.features[own], self.row[own], self.at[own], self.steps[own], self.observed[own])
-        return Stretch(part, *columns, self.failing, self.acted)
+        return Stretch(part, *columns, self.failing, self.acted, self.related)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.evaluation.related import Related
 from forewarn.risk.episodes import CONFIRM, WITHDRAW
 
 F64 = NDArray[np.float64]
@@ -32,10 +33,10 @@ class Told:
 class EventMetrics:
     """Warnings held against failures, and as people get them: pages held against incidents.
 
-    A failure is one signal that reaches its limit; failures of all signals that begin within INCIDENT_STEPS of each
-    other are one incident. Warnings that begin within INCIDENT_STEPS of the first of them are one page. A page that
-    begins while something is failing already, or within INCIDENT_STEPS after, belongs to that incident and is not
-    counted unless it came true by itself.
+    A failure is one signal that reaches its limit; failures of related signals that begin within INCIDENT_STEPS of
+    each other are one incident. Warnings of related signals that begin within INCIDENT_STEPS of the first of them are
+    one page. A page that begins while something related is failing already, or within INCIDENT_STEPS after, belongs to
+    that incident and is not counted unless it came true by itself.
     Leads are in steps before an incident's first failure, of the predicted incidents only; NaN without one.
     """
 
@@ -168,8 +169,10 @@ def event_metrics(
     last_cell: int,
     failing: Bools | None = None,
     acted: Sequence[I64] | None = None,
+    related: Related | None = None,
 ) -> EventMetrics:
-    """Hold warnings against the failures of the same series; failing: bool [S, C], to know running incidents.
+    """Hold warnings against the failures of the same series; failing: bool [S, C], to know running incidents; related:
+    which of the series may be one incident, all of them without.
 
     acted: for each series the cells at which someone acted on a warning. A warning that speaks of such a cell and did
     not come true is neither true nor false: nobody knows what would have come.
@@ -180,10 +183,12 @@ def event_metrics(
     right = [_comes_true(w, onsets[w.row]) for w in warnings]
     helped = [acted is not None and _comes_true(w, acted[w.row]) for w in warnings]
     counted = [r or (_reach(w) <= last_cell and not h) for w, r, h in zip(warnings, right, helped, strict=True)]
-    pages = [_page(group, failing) for group in _pages(list(zip(warnings, right, counted, strict=True)))]
+    related = related or Related.all(len(onsets))
+    judged = list(zip(warnings, right, counted, strict=True))
+    pages = [_page(group, failing, related) for group in _pages(judged, related)]
     failures = _failures(onsets)
     leads = {f: _lead(f, f.cell, warnings) for f in failures}
-    incidents = incidents_of(failures)
+    incidents = _incidents(failures, related)
     first = [max(_lead(f, group[0].cell, warnings) for f in group) for group in incidents]
     early = [lead for lead in first if lead >= MIN_LEAD_STEPS]
     return EventMetrics(
@@ -203,25 +208,32 @@ def event_metrics(
 _Judged = tuple[Told, bool, bool]  # warning, whether it came true, whether its outcome is known
 
 
-def _pages(judged: list[_Judged]) -> list[list[_Judged]]:
-    """Warnings in groups that begin within INCIDENT_STEPS of the first: a page does not go on without end, or one
-    that warns all the time would be one long page that comes true."""
+def _pages(judged: list[_Judged], related: Related) -> list[list[_Judged]]:
+    """Warnings in groups, each related to another of its group, that begin within INCIDENT_STEPS of the first: a page
+    does not go on without end, or one that warns all the time would be one long page that comes true."""
     groups: list[list[_Judged]] = []
+    recent = 0  # groups before it are closed: they are in the order of their first warnings
     for one in sorted(judged, key=lambda j: j[0].start):
-        if groups and one[0].start - groups[-1][0][0].start <= INCIDENT_STEPS:
-            groups[-1].append(one)
-        else:
+        while recent < len(groups) and one[0].start - groups[recent][0][0].start > INCIDENT_STEPS:
+            recent += 1
+        near = (g for g in groups[recent:] if any(related.are(one[0].row, other.row) for other, _, _ in g))
+        group = next(near, None)
+        if group is None:
             groups.append([one])
+        else:
+            group.append(one)
     return groups
 
 
-def _page(group: list[_Judged], failing: Bools | None) -> bool | None:
+def _page(group: list[_Judged], failing: Bools | None, related: Related) -> bool | None:
     """Whether a page came true; None where that is not known or it belongs to an incident that was there already."""
     if any(right for _, right, _ in group):
         return True
     start = group[0][0].start
-    if failing is not None and failing[:, max(start - INCIDENT_STEPS, 0) : start + 1].any():
-        return None
+    if failing is not None:
+        near = related.rows([one.row for one, _, _ in group])
+        if failing[near, max(start - INCIDENT_STEPS, 0) : start + 1].any():
+            return None
     return False if any(known for _, _, known in group) else None
 
 
@@ -240,24 +252,29 @@ class _Failure:
     cell: int
 
 
-def incident_cells(onsets: Sequence[I64]) -> list[int]:
+def incident_cells(onsets: Sequence[I64], related: Related | None = None) -> list[int]:
     """Cell of the first failure of each incident."""
-    return [group[0].cell for group in incidents_of(_failures(onsets))]
+    return [group[0].cell for group in _incidents(_failures(onsets), related or Related.all(len(onsets)))]
 
 
 def _failures(onsets: Sequence[I64]) -> list[_Failure]:
     return [_Failure(row, int(cell)) for row, came in enumerate(onsets) for cell in came]
 
 
-def incidents_of(failures: Sequence[_Failure]) -> list[list[_Failure]]:
-    """Failures in groups that begin within INCIDENT_STEPS of each other, each in order of time."""
-    groups: list[list[_Failure]] = []
+def _incidents(failures: Sequence[_Failure], related: Related) -> list[list[_Failure]]:
+    """Related failures that begin within INCIDENT_STEPS of each other, in groups, each in order of time."""
+    ended, going_on = list[list[_Failure]](), list[list[_Failure]]()
     for failure in sorted(failures, key=lambda f: f.cell):
-        if groups and failure.cell - groups[-1][-1].cell <= INCIDENT_STEPS:
-            groups[-1].append(failure)
-        else:
-            groups.append([failure])
-    return groups
+        joined, apart = [failure], list[list[_Failure]]()
+        for group in going_on:
+            if failure.cell - group[-1].cell > INCIDENT_STEPS:
+                ended.append(group)
+            elif any(failure.cell - f.cell <= INCIDENT_STEPS and related.are(failure.row, f.row) for f in group):
+                joined += group  # several become one when something related to all of them fails
+            else:
+                apart.append(group)
+        going_on = [*apart, sorted(joined, key=lambda f: f.cell)]
+    return sorted([*ended, *going_on], key=lambda g: g[0].cell)
 
 
 def _lead(failure: _Failure, before: int, warnings: Sequence[Told]) -> float:

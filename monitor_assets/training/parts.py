@@ -9,6 +9,7 @@ from forewarn.evaluation.backtest import Stretch
 from forewarn.evaluation.split import Part, censored
 from forewarn.features.definitions import FEATURE_NAMES
 from monitor_assets.features.incident_labels import failing_of
+from monitor_assets.features.service_calls import related
 from monitor_assets.features.told_episodes import acted_cells, kept
 from monitor_assets.history import History, SignalWindows
 
@@ -44,6 +45,7 @@ def stretch_of(history: History, windows: SignalWindows, part: Part) -> Stretch:
         observed=joined.column("observed").to_numpy(),
         failing=failing,
         acted=acted_cells(episodes, len(failing)),
+        related=related(history, windows),
     )
 
 

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from forewarn.evaluation.model_metrics import incident_cells
+from forewarn.evaluation.split import Part
 from forewarn.features.batch import features_at
 from forewarn.features.context import context_of
 from forewarn.risk.bundle import load_bundle
@@ -25,7 +27,7 @@ from monitor_assets.definitions import defs
 from monitor_assets.history import History
 from monitor_assets.scope import TrainingScope
 from monitor_assets.training import simulated_incidents
-from monitor_assets.training.parts import matrix
+from monitor_assets.training.parts import matrix, stretch_of
 from monitor_assets.training.training_set import labels_end_with_their_part, training_set_sees_no_future
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +50,7 @@ def leaking(cells: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fill_archive(url: str) -> None:
-    """Five days of four leaking services and one that never fails."""
+    """Five days of four leaking services, of which one calls another, and of one that never fails."""
     cells = DAYS * 1440
     times = np.int64(START.timestamp()) * 10**9 + np.arange(cells, dtype=np.int64) * STEP * 10**9
     writer = SampleWriter()
@@ -66,6 +68,8 @@ def fill_archive(url: str) -> None:
             values = np.stack([memory, np.full(cells, 1e9), requests])
             index = np.repeat(np.arange(3, dtype=np.int32), cells)
             writer.write(connection, [SampleBatch(series, index, np.tile(times, 3), values.ravel())])
+        edge = (f"{NAMESPACE}/service0", f"{NAMESPACE}/service1")
+        connection.execute("insert into service_edges values (%s, %s, 1, 0, now())", edge)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,17 @@ def test_the_champion_is_registered_with_reasons_and_can_be_loaded(run: dg.Execu
     assert decision == ("promote", reason)
     (trained_on,) = row("select trained_on from model_versions where version = %s", version)
     assert trained_on["namespace"] == NAMESPACE and trained_on["signals"] == ["process.memory.usage"]
+
+
+def test_services_that_do_not_call_each_other_fail_in_incidents_of_their_own(run: dg.ExecuteInProcessResult) -> None:
+    history = scope().history()
+    windows = history.read_windows()
+    stretch = stretch_of(history, windows, Part(*history.read_json("split")["train"]))
+    names = [windows.series[i].entity for i in windows.limited]
+    assert stretch.related is not None and len(names) == 5
+    near = {(a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j and stretch.related.are(i, j)}
+    assert {frozenset(pair) for pair in near} == {frozenset({f"{NAMESPACE}/service0", f"{NAMESPACE}/service1"})}
+    assert len(incident_cells(stretch.onsets, stretch.related)) > len(incident_cells(stretch.onsets))
 
 
 def test_the_training_is_a_run_in_mlflow(run: dg.ExecuteInProcessResult) -> None:
