@@ -1,5 +1,6 @@
 """Topics that others write, with the senders that people have: rsyslog's omkafka, kcat, and OTLP with any key."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -215,6 +216,31 @@ def test_a_source_that_is_killed_loses_nothing(own_broker: str) -> None:
         first.wait()
     with service("forewarn.services.kafka_source", **environment):
         wait_until(lambda: len({r.body for r in log.logs("app")}) == 2000, 40, "all lines")
+
+
+def test_a_broker_that_forgot_all_gets_its_topics_again_and_what_was_under_way(own_broker: str) -> None:
+    foreign_topics(own_broker, "app")
+    to, port = Producer({"bootstrap.servers": own_broker}), free_port()
+    settings = {"kafka_source_brokers": own_broker, "kafka_log_topics": "app", "postgres_url": AWAY}
+
+    def say(text: str) -> None:
+        to.produce("app", json.dumps({"service": "app", "message": text, "time": NOON}).encode())
+        assert to.flush(20) == 0
+
+    with contextlib.ExitStack() as stack:
+        with running_broker(port) as address:
+            create_topics(address, 4)
+            log = Log(address)
+            stack.enter_context(service("forewarn.services.kafka_source", kafka_bootstrap=address, **settings))
+            say("before")
+            wait_until(lambda: log.logs("app"), 30, "the first line")
+        say("meanwhile")
+        time.sleep(2)
+        with running_broker(port):
+            wait_until(lambda: topics.LOGS in AdminClient({"bootstrap.servers": address}).list_topics().topics, 60)
+            say("after")
+            wait_until(lambda: len(log.logs("app")) >= 2, 60, "the other lines")
+            assert [record.body for record in log.logs("app")] == ["meanwhile", "after"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from forewarn.config.settings import Settings
 from forewarn.services.kafka_source.routes import Convert
@@ -22,6 +22,7 @@ logger = structlog.get_logger("forewarn.services.kafka_source")
 GROUP = "forewarn-source"
 _CONSUME = 500
 _PAUSE_SECONDS = 1.0
+_PATIENCE_SECONDS = 5.0
 _LARGEST_LETTER = 800_000
 
 _SCRUBBED: dict[str, Signal] = {topics.LOGS: "logs", topics.SPANS: "traces"}
@@ -40,7 +41,7 @@ class KafkaSource:
         self, settings: Settings, routes: dict[str, Convert], stop: threading.Event, counters: dict[str, float]
     ) -> None:
         self._settings, self._routes, self._stop, self._counters = settings, routes, stop, counters
-        self._producer = log.producer(settings.kafka_bootstrap)
+        self._producer = self._new_producer()
         brokers = settings.kafka_source_brokers or settings.kafka_bootstrap
         self._consumer = log.consumer(brokers, GROUP, list(routes))
         self._said: set[str] = set()
@@ -57,6 +58,9 @@ class KafkaSource:
                     self._commit(taken)
         finally:
             self._consumer.close()
+
+    def _new_producer(self) -> Producer:
+        return log.producer(self._settings.kafka_bootstrap, delivery_seconds=0)  # never given up: see log.producer
 
     def _is_good(self, message: Message) -> bool:
         error = message.error()
@@ -126,13 +130,23 @@ class KafkaSource:
         try:
             for number, (topic, key, value, headers) in enumerate(outgoing):
                 self._produce(topic, key, value, headers, lambda error, _, number=number: report(number, error))
-            while self._producer.flush(1.0) and not self._stop.is_set():
-                pass
-            self._producer.flush(5.0)
+            self._wait()
         except KafkaException as error:
             logger.warning("the producer cannot go on, starting another", error=str(error))
-            self._producer = log.producer(self._settings.kafka_bootstrap)
+            self._producer = self._new_producer()
         return [out for number, out in enumerate(outgoing) if number not in delivered]
+
+    def _wait(self) -> None:
+        """Until all is reported. One that answers and takes nothing has forgotten this producer: another may do."""
+        before = -1
+        while (left := self._producer.flush(_PATIENCE_SECONDS)) and not self._stop.is_set():
+            self._make_ready()
+            if left == before and log.reachable(self._producer):
+                logger.warning("the broker takes nothing from this producer, starting another")
+                self._producer.purge()
+                self._producer = self._new_producer()
+                return
+            before = left
 
     def _produce(self, topic: str, key: Any, value: bytes, headers: list[tuple[str, bytes]], report: Any) -> None:
         while True:
