@@ -22,6 +22,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from integration.test_prediction_stream import START_NS, STEP_NS, memory_leak
+from prometheus_client import REGISTRY
 from servers import free_port, running_broker, wait_for_port
 
 from bentos.predictor.proto import predictor_pb2 as pb
@@ -91,6 +92,7 @@ def doors(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
         from bentos.predictor.service import Predictor
 
+        others = set(REGISTRY._names_to_collectors.values())
         BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))  # there is one process here
         with log_as_before(), listening(Predictor.to_asgi(is_main=True)) as http_port:
             made = Doors(http_port, grpc_port)
@@ -98,6 +100,8 @@ def doors(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             yield made
             made.channel.close()
             made.http.close()
+        for own in set(REGISTRY._names_to_collectors.values()) - others:
+            REGISTRY.unregister(own)  # there may be another predictor in this process, after this one
 
 
 @contextmanager
@@ -262,6 +266,7 @@ def test_grpc_tells_its_schema_and_its_health(doors: Doors) -> None:
 def test_http_tells_its_state_its_numbers_and_its_schema(doors: Doors) -> None:
     for door in ("/healthz", "/livez", "/readyz"):
         assert doors.http.get(door).status_code == 200
+    doors.ask("/predict", features=[])
     numbers = doors.http.get("/metrics").text
     assert "forewarn_predictor_champion_batches_total" in numbers
     assert 'endpoint="/predict"' in numbers
