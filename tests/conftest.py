@@ -35,14 +35,14 @@ _failed = pytest.StashKey[bool]()
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    item.stash[_failed] = report.failed or (report.when != "setup" and item.stash[_failed])
+    item.stash[_failed] = report.failed or (report.when != "setup" and item.stash.get(_failed, False))
     return report
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """A second try finds nothing that the first one left: processes, databases and topics of the module end, too."""
-    if item.stash[_failed] and item.get_closest_marker("flaky"):
+    if item.stash.get(_failed, False) and item.get_closest_marker("flaky"):
         item.session._setupstate.teardown_exact(None)
 
 
