@@ -12,7 +12,6 @@ from forewarn.evaluation.model_metrics import incident_cells, onsets_of
 from forewarn.features.definitions import HORIZON_STEPS
 from forewarn.features.labels import Judgement, failing_cells, judged, time_to_limit
 from monitor_assets.features import service_calls
-from monitor_assets.features.service_calls import related
 from monitor_assets.features.signal_features import signal_features
 from monitor_assets.features.told_episodes import ToldEpisode, judgements, keep, kept, next_told, read_told
 from monitor_assets.history import History, SignalWindows
@@ -41,7 +40,7 @@ def incident_labels(context: dg.AssetExecutionContext, scope: TrainingScope) -> 
     limited = windows.limited
     onsets = onsets_of(failing_of(windows, episodes))
     rows = [(windows.series[limited[i]].id, len(cells)) for i, cells in enumerate(onsets) if len(cells)]
-    failures, incidents = sum(n for _, n in rows), len(incident_cells(onsets, related(history, windows)))
+    failures, incidents = sum(n for _, n in rows), len(incident_cells(onsets, service_calls.related(history, windows)))
     said = [(verdict or "nothing", sum(one.verdict == verdict for one in episodes)) for verdict in _VERDICTS]
     context.log.info("%d rows, %d failures in %d incidents", labels.num_rows, failures, incidents)
     return dg.MaterializeResult(

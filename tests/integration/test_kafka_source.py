@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from integration.processes import service, wait_until
 from integration.test_doors_in import archiver_thread, count, dead_letters
 from servers import free_port, running_broker, wait_for_port
 
-from forewarn.stores.log import create_topics
+from forewarn.config.settings import Settings
+from forewarn.services.kafka_source.routes import routes
+from forewarn.services.kafka_source.service import KafkaSource
+from forewarn.stores.log import create_topics, producer
 from forewarn.telemetry import topics
 from forewarn.telemetry.otlp_encode import encode_metrics
 from forewarn.telemetry.otlp_logs import LogRecord, decode_logs
@@ -241,6 +245,20 @@ def test_a_broker_that_forgot_all_gets_its_topics_again_and_what_was_under_way(o
             say("after")
             wait_until(lambda: len(log.logs("app")) >= 2, 60, "the other lines")
             assert [record.body for record in log.logs("app")] == ["meanwhile", "after"]
+
+
+def test_a_source_whose_queue_is_full_while_the_broker_is_away_can_be_stopped() -> None:
+    stop, nobody = threading.Event(), "127.0.0.1:9"
+    settings = Settings(kafka_bootstrap=nobody, kafka_log_topics="app")
+    source = KafkaSource(settings, routes(settings), stop, {})
+    source._producer = producer(nobody, 0, **{"queue.buffering.max.messages": 2})
+    delivering = threading.Thread(target=source._deliver, args=([(topics.LOGS, "app", b"x", [])] * 5,), daemon=True)
+    delivering.start()
+    time.sleep(0.5)
+    assert delivering.is_alive()
+    stop.set()
+    delivering.join(30)
+    assert not delivering.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,10 @@ class KafkaSource:
             try:
                 self._producer.produce(topic, value, key, headers=headers, on_delivery=report)
                 return
-            except BufferError:
-                self._producer.poll(0.2)
+            except BufferError:  # the broker is slower than this, or away
+                if self._stop.is_set():
+                    return
+                self._wait()
 
     def _make_ready(self) -> None:
         """A broker that forgot its topics gets them again."""
